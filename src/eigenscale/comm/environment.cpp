@@ -1,0 +1,107 @@
+#include "eigenscale/comm/environment.h"
+
+#include <mpi.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <iostream>
+
+#include "eigenscale/comm/mpi_communicator.h"
+#include "eigenscale/comm/mpi_types.h"
+#include "eigenscale/comm/watchdog.h"
+
+namespace eigenscale {
+namespace {
+
+/// How many tasks the launcher that started this very process says it started; 0 if unknown. In a
+/// Slurm allocation mpirun starts its daemons by srun, so Open MPI's own variable comes first.
+int tasks_of_launcher() {
+  for (const char* variable : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "FLUX_JOB_SIZE", "PALS_NRANKS",
+                               "SLURM_STEP_NUM_TASKS"}) {
+    if (const char* value = std::getenv(variable); value != nullptr) {
+      return std::atoi(value);
+    }
+  }
+  return 0;
+}
+
+void refuse_silent_singletons(const Communicator& world) {
+  const int tasks = tasks_of_launcher();
+  if (tasks > 0 && tasks != world.size()) {
+    const char* first = std::getenv("SLURM_PROCID");
+    const bool speaks = first == nullptr || std::string(first) == "0";
+    throw Error(ExitCode::kOptions,
+                speaks ? "the launcher started " + std::to_string(tasks) + " tasks but MPI sees " +
+                             std::to_string(world.size()) +
+                             ": each would do the whole job alone. Under Slurm use srun "
+                             "--mpi=pmix; otherwise use the mpirun of the MPI this program was "
+                             "built with (" +
+                             Environment::library_version() + ")"
+                       : "",
+                true);
+  }
+}
+
+}  // namespace
+
+Environment::Environment(int& argc, char**& argv) {
+  int provided = 0;
+  check_mpi(MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided), "MPI_Init_thread");
+  world_ = std::make_unique<MpiCommunicator>(MPI_COMM_WORLD);
+  if (provided < MPI_THREAD_MULTIPLE) {
+    throw CommunicationError("this MPI library offers no MPI_THREAD_MULTIPLE: " +
+                             library_version());
+  }
+}
+
+Environment::~Environment() {
+  stop_watchdog();
+  free_split_communicators();
+  free_mpi_types();
+  MPI_Finalize();
+}
+
+std::string Environment::library_version() {
+  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
+  int length = 0;
+  MPI_Get_library_version(text.data(), &length);
+  const std::string all(text.data(), length);
+  return all.substr(0, all.find_first_of(",\n"));
+}
+
+std::string Environment::host_name() {
+  std::array<char, 256> name{};
+  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "unknown host";
+}
+
+int run_program(
+    int argc, char** argv,
+    const std::function<int(const Communicator& world, int argc, char** argv)>& program) {
+  Environment environment(argc, argv);
+  const Communicator& world = environment.world();
+  const auto abort_all = [&](ExitCode code, const char* message) {
+    std::cerr << "eigenscale: rank " << world.rank() << " on " << Environment::host_name() << ": "
+              << message << std::endl;
+    MPI_Abort(mpi_handle(world), static_cast<int>(code));
+    return static_cast<int>(code);
+  };
+  try {
+    refuse_silent_singletons(world);
+    return program(world, argc, argv);
+  } catch (const Error& error) {
+    if (error.agreed()) {
+      if (world.rank() == 0 && *error.what() != '\0') {
+        std::cerr << "eigenscale: " << error.what() << std::endl;
+      }
+      return static_cast<int>(error.exit_code());
+    }
+    return abort_all(error.exit_code(), error.what());
+  } catch (const std::bad_alloc&) {
+    return abort_all(ExitCode::kOptions, "out of memory; use more ranks or nodes");
+  } catch (const std::exception& error) {
+    return abort_all(ExitCode::kNumerical, error.what());
+  }
+}
+
+}  // namespace eigenscale

@@ -1,0 +1,98 @@
+#include "eigenscale/core/atomic_file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "eigenscale/core/errors.h"
+
+namespace eigenscale {
+namespace {
+
+[[noreturn]] void fail(const std::filesystem::path& path, const char* action) {
+  throw OutputError("cannot " + std::string(action) + " '" + path.string() +
+                    "': " + std::strerror(errno));
+}
+
+// A rename survives a power cut only when the directory that records it is on the disk, too.
+void sync_directory(const std::filesystem::path& path) {
+  const auto parent = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+  const int descriptor = ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor >= 0) {
+    ::fsync(descriptor);
+    ::close(descriptor);
+  }
+}
+
+}  // namespace
+
+std::filesystem::path temporary_name(const std::filesystem::path& path) {
+  return path.parent_path() / ("." + path.filename().string() + ".partial");
+}
+
+void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& path) {
+  const int descriptor = ::open(temporary.c_str(), O_RDWR | O_CLOEXEC);
+  if (descriptor < 0) {
+    fail(temporary, "open");
+  }
+  const int synced = ::fsync(descriptor);
+  ::close(descriptor);
+  if (synced != 0) {
+    fail(temporary, "flush");
+  }
+  if (::rename(temporary.c_str(), path.c_str()) != 0) {
+    fail(path, "rename to");
+  }
+  sync_directory(path);
+}
+
+AtomicFile::AtomicFile(std::filesystem::path path)
+    : path_(std::move(path)), temporary_(temporary_name(path_)) {
+  descriptor_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (descriptor_ < 0) {
+    fail(path_, "create");
+  }
+}
+
+AtomicFile::~AtomicFile() {
+  if (descriptor_ >= 0) {
+    ::close(descriptor_);
+    ::unlink(temporary_.c_str());
+  }
+}
+
+void AtomicFile::write(const void* data, std::int64_t bytes) {
+  const char* next = static_cast<const char*>(data);
+  constexpr std::int64_t kLargestWrite = std::int64_t{1} << 30;
+  while (bytes > 0) {
+    const ssize_t done = ::write(descriptor_, next, std::min(bytes, kLargestWrite));
+    if (done < 0 && errno == EINTR) {
+      continue;
+    }
+    if (done < 0) {
+      fail(path_, "write");
+    }
+    next += done;
+    bytes -= done;
+  }
+}
+
+void AtomicFile::commit() {
+  if (::close(std::exchange(descriptor_, -1)) != 0) {
+    ::unlink(temporary_.c_str());
+    fail(path_, "close");
+  }
+  publish_file(temporary_, path_);
+}
+
+void write_file(const std::filesystem::path& path, std::string_view text) {
+  AtomicFile file(path);
+  file.write(text);
+  file.commit();
+}
+
+}  // namespace eigenscale

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string_view>
+
+namespace eigenscale {
+
+/// A file that appears under its name only when it is complete: written under a temporary name in
+/// the same directory, synced, renamed. Owns the file descriptor and the temporary file; dropping
+/// it before `commit()` removes what was written. All errors are OutputError with path and reason.
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::filesystem::path path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  /// [local] Appends.
+  void write(const void* data, std::int64_t bytes);
+  void write(std::string_view text) { write(text.data(), static_cast<std::int64_t>(text.size())); }
+  /// [local] Flushes to the disk and gives the file its name.
+  void commit();
+
+ private:
+  std::filesystem::path path_;
+  std::filesystem::path temporary_;
+  int descriptor_ = -1;
+};
+
+/// [local] Writes `text` as the whole content of `path`, atomically.
+void write_file(const std::filesystem::path& path, std::string_view text);
+
+/// The name under which `path` is written before it is complete.
+std::filesystem::path temporary_name(const std::filesystem::path& path);
+/// [local] Syncs the finished file `temporary` and renames it to `path`.
+void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& path);
+
+}  // namespace eigenscale

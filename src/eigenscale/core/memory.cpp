@@ -1,0 +1,26 @@
+#include "eigenscale/core/memory.h"
+
+#include <fstream>
+#include <string>
+
+namespace eigenscale {
+namespace {
+
+// Lines such as "VmHWM:    123456 kB".
+std::int64_t kilobytes_field(const char* file, const std::string& field) {
+  std::ifstream stream(file);
+  for (std::string line; std::getline(stream, line);) {
+    if (line.starts_with(field + ":")) {
+      return std::stoll(line.substr(field.size() + 1)) * 1024;
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::int64_t peak_memory_bytes() { return kilobytes_field("/proc/self/status", "VmHWM"); }
+std::int64_t current_memory_bytes() { return kilobytes_field("/proc/self/status", "VmRSS"); }
+std::int64_t available_memory_bytes() { return kilobytes_field("/proc/meminfo", "MemAvailable"); }
+
+}  // namespace eigenscale

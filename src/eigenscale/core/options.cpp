@@ -1,0 +1,111 @@
+#include "eigenscale/core/options.h"
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+
+#include "eigenscale/core/version.h"
+
+namespace eigenscale {
+namespace po = boost::program_options;
+
+namespace {
+
+// EIGENSCALE_PRETRAIN_EPOCHS sets pretrain-epochs; variables that name no option of this program
+// belong to others.
+std::string option_of_variable(const po::options_description& options,
+                               const std::string& variable) {
+  constexpr std::string_view kPrefix = "EIGENSCALE_";
+  if (!variable.starts_with(kPrefix)) {
+    return "";
+  }
+  std::string name = variable.substr(kPrefix.size());
+  std::ranges::transform(name, name.begin(), [](unsigned char c) {
+    return c == '_' ? '-' : static_cast<char>(std::tolower(c));
+  });
+  return options.find_nothrow(name, false) != nullptr ? name : "";
+}
+
+}  // namespace
+
+ProgramOptions::ProgramOptions(std::string program, const std::string& purpose)
+    : program_(std::move(program)), all_(program_ + ": " + purpose + "\n") {
+  group("Every program")("config", po::value<std::string>(), "INI file of these option names")(
+      "output", po::value<std::string>(), "run directory, created")(
+      "seed", po::value<std::int64_t>()->default_value(1), "seed of all random numbers")(
+      "device", po::value<std::string>()->default_value("cpu"), "cpu or cuda")(
+      "log-level", po::value<std::string>()->default_value("info"),
+      "trace, debug, info, warning, error or off")("help", po::bool_switch(), "print this text")(
+      "version", po::bool_switch(), "print the version");
+}
+
+po::options_description_easy_init ProgramOptions::group(const std::string& heading) {
+  auto description = po::options_description(heading);
+  all_.add(description);
+  // options_description keeps groups behind pointers; options added to the whole keep the order.
+  return all_.add_options();
+}
+
+void ProgramOptions::parse(int argc, const char* const* argv) {
+  try {
+    const int style =
+        po::command_line_style::default_style & ~po::command_line_style::allow_guessing;
+    po::positional_options_description none;
+    po::store(po::command_line_parser(argc, argv).options(all_).positional(none).style(style).run(),
+              values_);
+    po::store(po::parse_environment(
+                  all_, [this](const std::string& name) { return option_of_variable(all_, name); }),
+              values_);
+    if (values_.contains("config")) {
+      const auto& path = values_["config"].as<std::string>();
+      std::ifstream file(path);
+      std::string text(std::istreambuf_iterator<char>(file), {});
+      if (!file.is_open() || file.bad()) {
+        throw OptionError("--config: cannot read '" + path + "'");
+      }
+      std::istringstream stream(text);
+      po::store(po::parse_config_file(stream, all_), values_);
+    }
+    po::notify(values_);
+  } catch (const po::error& error) {
+    throw OptionError(std::string(error.what()) + "; see " + program_ + " --help");
+  }
+}
+
+bool ProgramOptions::wants_text() const {
+  return values_["help"].as<bool>() || values_["version"].as<bool>();
+}
+
+std::string ProgramOptions::text() const {
+  if (values_["version"].as<bool>()) {
+    return program_ + " " + version() + " (" + build_description() + ")\n";
+  }
+  std::ostringstream text;
+  text << all_;
+  return text.str();
+}
+
+std::string ProgramOptions::configuration() const {
+  std::ostringstream text;
+  text << "# " << program_ << " " << version() << ": the options this run used\n";
+  text.precision(17);
+  for (const auto& [name, value] : values_) {
+    if (name == "help" || name == "version" || name == "config") {
+      continue;
+    }
+    text << name << "=";
+    if (const auto* string = boost::any_cast<std::string>(&value.value())) {
+      text << *string;
+    } else if (const auto* integer = boost::any_cast<std::int64_t>(&value.value())) {
+      text << *integer;
+    } else if (const auto* number = boost::any_cast<double>(&value.value())) {
+      text << *number;
+    } else if (const auto* flag = boost::any_cast<bool>(&value.value())) {
+      text << (*flag ? "true" : "false");
+    }
+    text << "\n";
+  }
+  return text.str();
+}
+
+}  // namespace eigenscale

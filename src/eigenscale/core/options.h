@@ -1,0 +1,52 @@
+#pragma once
+
+#include <boost/program_options.hpp>
+#include <cstdint>
+#include <string>
+
+#include "eigenscale/core/errors.h"
+
+namespace eigenscale {
+
+/// The options of one program: command line over environment (EIGENSCALE_*) over configuration
+/// file over default. Unknown options and keys are errors. Every program has --config, --output,
+/// --seed, --device, --log-level, --help and --version.
+class ProgramOptions {
+ public:
+  ProgramOptions(std::string program, const std::string& purpose);
+
+  /// Adds options under a heading of --help. Value types: std::string, std::int64_t, double, and
+  /// bool_switch().
+  boost::program_options::options_description_easy_init group(const std::string& heading);
+
+  /// [local] Reads all sources. Throws OptionError for anything unknown or malformed.
+  void parse(int argc, const char* const* argv);
+
+  /// True when --help or --version was given; `text()` is then what to print, and nothing else
+  /// should be done.
+  bool wants_text() const;
+  std::string text() const;
+
+  template <typename T>
+  const T& get(const std::string& name) const {
+    if (!values_.contains(name)) {
+      throw OptionError("--" + name + " is required; see --help");
+    }
+    return values_[name].as<T>();
+  }
+  /// True when the option has a value that was given, not defaulted.
+  bool given(const std::string& name) const {
+    return values_.contains(name) && !values_[name].defaulted();
+  }
+  bool has(const std::string& name) const { return values_.contains(name); }
+
+  /// The effective configuration as INI text that --config reads back.
+  std::string configuration() const;
+
+ private:
+  std::string program_;
+  boost::program_options::options_description all_;
+  boost::program_options::variables_map values_;
+};
+
+}  // namespace eigenscale
