@@ -1,0 +1,88 @@
+#include "eigenscale/cluster/affinity.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "eigenscale/cluster/discretization.h"
+#include "eigenscale/cluster/threshold.h"
+#include "eigenscale/core/trace.h"
+#include "eigenscale/linalg/products.h"
+#include "eigenscale/linalg/redistribute.h"
+#include "eigenscale/linalg/row_blocks.h"
+#include "eigenscale/linalg/symmetric_eigen.h"
+
+namespace eigenscale {
+namespace {
+
+/// (M + M^T) / 2 in the layout of the spectral phase, double.
+DistributedMatrix symmetric_part(const DistributedMatrix& matrix,
+                                 std::shared_ptr<const ProcessGrid> grid) {
+  const auto layout = spectral_layout(matrix.layout().rows, std::move(grid));
+  const auto upright = redistribute(matrix, layout);
+  auto sum = redistribute_transposed(matrix, layout);
+  sum.local().add_(upright.local());
+  return DistributedMatrix(layout, sum.local().to(torch::kFloat64).mul_(0.5));
+}
+
+}  // namespace
+
+BlockCyclicLayout spectral_layout(std::int64_t samples, std::shared_ptr<const ProcessGrid> grid) {
+  // 32 to 64 is where ScaLAPACK and ELPA are fastest; small matrices still reach every rank.
+  constexpr std::int64_t kLargestBlock = 32;
+  const std::int64_t widest = std::max(grid->rows(), grid->columns());
+  const std::int64_t block =
+      std::clamp<std::int64_t>((samples + widest - 1) / widest, 1, kLargestBlock);
+  return {samples, samples, block, block, std::move(grid)};
+}
+
+void set_diagonal(DistributedMatrix& matrix, double value) {
+  const auto rows = matrix.layout().global_rows();
+  const auto columns = matrix.layout().global_columns();
+  matrix.local().masked_fill_(rows.unsqueeze(1) == columns.unsqueeze(0), value);
+}
+
+DistributedMatrix raw_affinity(const DistributedMatrix& coefficients,
+                               std::shared_ptr<const ProcessGrid> grid) {
+  return symmetric_part(
+      DistributedMatrix(coefficients.layout(), coefficients.local().t().abs().t()),
+      std::move(grid));
+}
+
+SmoothedAffinity smooth_affinity(const DistributedMatrix& coefficients,
+                                 std::shared_ptr<const ProcessGrid> grid,
+                                 const RowPartition& partition, const ClusteringSettings& settings,
+                                 std::int64_t clusters, bool drop_diagonal) {
+  const TraceSpan span("affinity");
+  const std::int64_t samples = coefficients.layout().rows;
+  auto symmetric =
+      symmetric_part(threshold_columns(coefficients, settings.threshold, drop_diagonal), grid);
+  if (settings.unit_diagonal) {
+    set_diagonal(symmetric, 1);
+  }
+  const std::int64_t leading = std::clamp<std::int64_t>(settings.subspace_dim * clusters + 1, 1,
+                                                        std::max<std::int64_t>(1, samples - 1));
+  auto eigen = symmetric_eigen(symmetric, EigenRange::largest_magnitude(leading));
+  symmetric = {};
+
+  auto rows = to_row_blocks(eigen.vectors, partition);
+  eigen.vectors = {};
+  rows.mul_(eigen.values.abs().sqrt());
+  const auto coordinates =
+      from_row_blocks(normalize_rows(rows), partition,
+                      {samples, leading, spectral_layout(samples, grid).row_block,
+                       spectral_layout(samples, grid).row_block, grid});
+  auto affinity = multiply(coordinates, coordinates, false, true);
+  auto local = affinity.local();
+  local.clamp_min_(0);
+  if (settings.affinity_power != 1) {
+    local.pow_(settings.affinity_power);
+  }
+  const double largest =
+      all_reduce(grid->all(), local.numel() > 0 ? local.max().item<double>() : 0, ReduceOp::kMax);
+  if (largest > 0) {
+    local.div_(largest);
+  }
+  return {std::move(affinity), eigen.solver};
+}
+
+}  // namespace eigenscale

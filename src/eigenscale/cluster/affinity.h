@@ -1,0 +1,41 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "eigenscale/cluster/presets.h"
+#include "eigenscale/core/row_partition.h"
+#include "eigenscale/linalg/distributed_matrix.h"
+#include "eigenscale/linalg/process_grid.h"
+
+namespace eigenscale {
+
+/// [collective] |C| made symmetric: (|C| + |C|^T) / 2 in double and square blocks on `grid`: the
+/// affinity without any post-processing.
+DistributedMatrix raw_affinity(const DistributedMatrix& coefficients,
+                               std::shared_ptr<const ProcessGrid> grid);
+
+struct SmoothedAffinity {
+  DistributedMatrix matrix;
+  std::string solver;
+};
+
+/// [collective] The paper's post-processing of the coefficients (Ji et al., NeurIPS 2017, authors'
+/// code): columns cut at `threshold`, (C + C^T) / 2, its diagonal replaced by 1 where the settings
+/// say so; the r = d K + 1 leading eigenpairs by magnitude; rows of U |S|^(1/2) to unit length;
+/// A = max(Q Q^T, 0)^a divided by its maximum. N x N, double, square blocks on `grid`.
+SmoothedAffinity smooth_affinity(const DistributedMatrix& coefficients,
+                                 std::shared_ptr<const ProcessGrid> grid,
+                                 const RowPartition& partition, const ClusteringSettings& settings,
+                                 std::int64_t clusters, bool drop_diagonal);
+
+/// The block size of the N x N matrices of the spectral phase on a grid.
+BlockCyclicLayout spectral_layout(std::int64_t samples, std::shared_ptr<const ProcessGrid> grid);
+
+/// [local] Sets the diagonal entries that this rank owns.
+void set_diagonal(DistributedMatrix& matrix, double value);
+
+}  // namespace eigenscale

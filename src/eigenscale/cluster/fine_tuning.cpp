@@ -1,0 +1,70 @@
+#include "eigenscale/cluster/fine_tuning.h"
+
+#include <array>
+#include <cmath>
+#include <string>
+
+#include "eigenscale/core/errors.h"
+#include "eigenscale/core/trace.h"
+#include "eigenscale/train/data_parallel_step.h"
+
+namespace eigenscale {
+namespace {
+
+double sum_of_squares(const torch::Tensor& values) {
+  return torch::dot(values.flatten(), values.flatten()).item<double>();
+}
+
+}  // namespace
+
+void fine_tune(const Communicator& communicator, Autoencoder& autoencoder,
+               SelfExpression& self_expression, const torch::Tensor& columns,
+               const ClusteringSettings& settings, const AdamOptions& adam,
+               const std::function<bool(const FineTuningStep&)>& on_step) {
+  const bool has_network = autoencoder.specification().kind != EncoderKind::kNone;
+  DataParallelStep optimiser(communicator, autoencoder.parameters(), adam);
+  for (std::int64_t step = 1; step <= settings.finetune_steps; ++step) {
+    const TraceSpan span("fine-tuning step");
+    optimiser.zero_gradients();
+    const auto latent = autoencoder.encode_columns(columns);
+    const auto detached = latent.detach();
+    auto expressed = self_expression.reconstruct(detached);
+
+    double reconstruction = 0;
+    torch::Tensor gradient;
+    if (has_network) {
+      expressed.requires_grad_(true);
+      const auto decoded = autoencoder.decode_columns(expressed);
+      const auto difference = decoded.detach() - columns;
+      reconstruction = settings.weight_reconstruction * sum_of_squares(difference);
+      decoded.backward(difference.mul_(2 * settings.weight_reconstruction));
+      gradient = expressed.grad();
+      expressed = expressed.detach();
+    } else {
+      gradient = torch::zeros_like(expressed);
+    }
+    const auto residual = expressed.sub_(detached);
+    const double self = settings.weight_self_expression / 2 * sum_of_squares(residual);
+    gradient.add_(residual, settings.weight_self_expression);
+    auto latent_gradient = self_expression.backward_and_update(gradient, detached);
+    if (has_network) {
+      latent.backward(latent_gradient.sub_(residual, settings.weight_self_expression));
+    }
+
+    std::array<double, 3> terms = {reconstruction, self, self_expression.penalty()};
+    optimiser.reduce_and_update(terms);
+    const FineTuningStep report = {step, terms[0], terms[1], terms[2],
+                                   terms[0] + terms[1] + settings.weight_coefficient * terms[2]};
+    if (!std::isfinite(report.loss)) {
+      throw Error(ExitCode::kNumerical,
+                  "the fine-tuning loss is not finite at step " + std::to_string(step) +
+                      "; check the scale of the data (--scale) or lower --weight-self-expression",
+                  true);
+    }
+    if (!on_step(report)) {
+      return;
+    }
+  }
+}
+
+}  // namespace eigenscale

@@ -1,0 +1,106 @@
+#include "eigenscale/cluster/presets.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "eigenscale/core/errors.h"
+
+namespace eigenscale {
+namespace {
+
+// Pre-training ends by its plateau rule; this only bounds a run that never reaches a plateau.
+constexpr std::int64_t kMostEpochs = 20000;
+
+ClusteringSettings convolutional(std::vector<std::int64_t> image_shape,
+                                 std::vector<std::int64_t> channels,
+                                 std::vector<std::int64_t> kernels) {
+  ClusteringSettings settings;
+  settings.encoder = "conv";
+  settings.image_shape = std::move(image_shape);
+  settings.channels = std::move(channels);
+  settings.kernels = std::move(kernels);
+  settings.pretrain_epochs = kMostEpochs;
+  return settings;
+}
+
+ClusteringSettings orl() {
+  auto settings = convolutional({1, 32, 32}, {3, 3, 5}, {3, 3, 3});
+  settings.weight_coefficient = 1;
+  settings.weight_self_expression = 0.2;
+  settings.initial_coefficient = 0;
+  settings.finetune_steps = 700;
+  settings.threshold = 0.2;
+  settings.subspace_dim = 3;
+  settings.affinity_power = 1;
+  return settings;
+}
+
+ClusteringSettings coil20() {
+  auto settings = convolutional({1, 32, 32}, {15}, {3});
+  settings.weight_reconstruction = 1;
+  settings.weight_coefficient = 1;
+  settings.weight_self_expression = 150;
+  settings.initial_coefficient = 1e-8;
+  settings.finetune_steps = 30;
+  settings.threshold = 0.04;
+  settings.subspace_dim = 12;
+  settings.affinity_power = 8;
+  settings.unit_diagonal = true;
+  return settings;
+}
+
+ClusteringSettings coil100() {
+  auto settings = coil20();
+  settings.channels = {50};
+  settings.kernels = {5};
+  settings.weight_self_expression = 30;
+  settings.initial_coefficient = 1e-4;
+  settings.finetune_steps = 120;
+  settings.unit_diagonal = false;
+  return settings;
+}
+
+ClusteringSettings extended_yale_b(std::int64_t clusters) {
+  auto settings = convolutional({1, 48, 42}, {10, 20, 30}, {5, 3, 3});
+  const double k = static_cast<double>(clusters);
+  settings.weight_coefficient = 1;
+  settings.weight_self_expression = std::pow(10.0, k / 10 - 3);
+  settings.initial_coefficient = 1e-4;
+  settings.finetune_steps = 50 + 25 * clusters;
+  settings.threshold = std::max(0.4 - 0.1 * static_cast<double>((clusters - 1) / 10), 0.1);
+  settings.subspace_dim = 10;
+  settings.affinity_power = 3.5;
+  return settings;
+}
+
+}  // namespace
+
+std::vector<std::string> preset_names() { return {"orl", "coil20", "coil100", "yaleb"}; }
+
+ClusteringSettings preset(const std::string& name, std::int64_t clusters) {
+  if (name == "orl") {
+    return orl();
+  }
+  if (name == "coil20") {
+    return coil20();
+  }
+  if (name == "coil100") {
+    return coil100();
+  }
+  if (name == "yaleb") {
+    return extended_yale_b(clusters);
+  }
+  throw OptionError("--preset is '" + name + "'; expected orl, coil20, coil100 or yaleb");
+}
+
+ClusteringSettings default_settings(std::int64_t samples, std::int64_t clusters) {
+  ClusteringSettings settings;
+  settings.threshold = samples >= 50 * clusters ? 0.04 : 0.2;
+  settings.subspace_dim = samples >= 50 * clusters ? 12 : (samples >= 20 * clusters ? 10 : 3);
+  settings.affinity_power = 3.5;
+  settings.pretrain_epochs = 200;
+  settings.finetune_steps = 100;
+  return settings;
+}
+
+}  // namespace eigenscale

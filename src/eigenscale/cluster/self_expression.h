@@ -1,0 +1,86 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "eigenscale/cluster/presets.h"
+#include "eigenscale/core/row_partition.h"
+#include "eigenscale/linalg/distributed_matrix.h"
+#include "eigenscale/linalg/process_grid.h"
+#include "eigenscale/train/adam.h"
+
+namespace eigenscale {
+
+struct SelfExpressionOptions {
+  CoefficientNorm norm = CoefficientNorm::kL2;
+  double weight_coefficient = 1;
+  double initial = 0;
+  AdamOptions adam;
+};
+
+/// The self-expressive layer Z -> C Z of deep subspace clustering (Ji et al., NeurIPS 2017) with
+/// the full coefficients C (N x N), distributed, and the training of C itself.
+///
+/// The N samples are cut into P chunks of n = ceil(N / P); rank (p, q) of the row-major Pr x Pc
+/// grid owns the samples of chunk p Pc + q and the block of C whose rows are the chunks of process
+/// row p and whose columns are those of process column q:
+///
+///              chunks:  0   1   2   3            2 x 2 grid, four chunks:
+///            0        (0,0)(0,1)(0,0)(0,1)       process column 0 has the columns of chunks 0, 2,
+///            1        (0,0)(0,1)(0,0)(0,1)       process column 1 those of 1, 3: a block-cyclic
+///            2        (1,0)(1,1)(1,0)(1,1)       matrix with blocks of Pc n x n in natural order
+///            3        (1,0)(1,1)(1,0)(1,1)
+///
+/// C never moves. Chunks of Z travel along process columns, chunks of C Z and its gradient along
+/// process rows, one at a time, so that no rank holds N x d unless P = 1. The gradient of C exists
+/// one panel of columns at a time and goes straight into Adam.
+///
+/// Latent samples are columns here: Z^T (d x n_p, row-major), the layout the encoder works in.
+class SelfExpression {
+ public:
+  /// [collective over the grid] C starts at `options.initial` everywhere (L1: but on the diagonal).
+  SelfExpression(std::shared_ptr<const ProcessGrid> grid, const RowPartition& partition,
+                 torch::ScalarType type, const SelfExpressionOptions& options);
+
+  /// [collective] (C Z)^T of the own samples, d x n_p, from Z^T of the own samples.
+  torch::Tensor reconstruct(const torch::Tensor& latent) const;
+
+  /// [collective] One Adam step on C, given `gradient` = dL/d(C Z)^T of the own samples (d x n_p):
+  /// dC = gradient Z^T + w1 d|C|. Returns (C^T gradient)^T of the own samples, d x n_p, with C as
+  /// it was before the step: the part of dL/dZ that flows through C.
+  torch::Tensor backward_and_update(const torch::Tensor& gradient, const torch::Tensor& latent);
+
+  /// [local] Own part of ||C||_F^2 (L1: of ||C||_1) before the last update.
+  double penalty() const { return penalty_; }
+
+  /// The coefficients; shares storage.
+  DistributedMatrix coefficients() const;
+  /// [local] Frees Adam's moments, which the phases after training do not need.
+  void finish_training();
+
+ private:
+  torch::Tensor block(const torch::Tensor& matrix, int chunk_column, int chunk_row) const;
+  torch::Tensor fetch(const Communicator& communicator, const torch::Tensor& own, int owner,
+                      std::int64_t samples) const;
+  void update_panel(const torch::Tensor& gradient, const torch::Tensor& latent, int chunk_column,
+                    int chunk_row, std::int64_t first, std::int64_t count,
+                    const torch::Tensor& latent_gradient);
+  void clear_diagonal();
+
+  std::shared_ptr<const ProcessGrid> grid_;
+  RowPartition partition_;
+  SelfExpressionOptions options_;
+  /// Samples of each chunk of my process row (Pc of them) and column (Pr), and their offsets in the
+  /// local block.
+  std::vector<std::int64_t> row_counts_, row_offsets_, column_counts_, column_offsets_;
+  /// The own block transposed, local columns x local rows, row-major.
+  torch::Tensor coefficients_, first_moment_, second_moment_;
+  torch::Tensor panel_;
+  std::int64_t steps_ = 0;
+  double penalty_ = 0;
+};
+
+}  // namespace eigenscale
