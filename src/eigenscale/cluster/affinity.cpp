@@ -64,13 +64,10 @@ SmoothedAffinity smooth_affinity(const DistributedMatrix& coefficients,
   auto eigen = symmetric_eigen(symmetric, EigenRange::largest_magnitude(leading));
   symmetric = {};
 
-  auto rows = to_row_blocks(eigen.vectors, partition);
-  eigen.vectors = {};
-  rows.mul_(eigen.values.abs().sqrt());
-  const auto coordinates =
-      from_row_blocks(normalize_rows(rows), partition,
-                      {samples, leading, spectral_layout(samples, grid).row_block,
-                       spectral_layout(samples, grid).row_block, grid});
+  auto rows = eigen.vectors.mul_(eigen.values.abs().sqrt());
+  auto layout = spectral_layout(samples, grid);
+  layout.columns = leading;
+  const auto coordinates = from_row_blocks(normalize_rows(rows), partition, layout);
   auto affinity = multiply(coordinates, coordinates, false, true);
   auto local = affinity.local();
   local.clamp_min_(0);

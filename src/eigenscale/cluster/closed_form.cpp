@@ -7,6 +7,7 @@
 #include "eigenscale/core/trace.h"
 #include "eigenscale/linalg/products.h"
 #include "eigenscale/linalg/row_blocks.h"
+#include "eigenscale/linalg/singular_values.h"
 #include "eigenscale/linalg/symmetric_eigen.h"
 
 namespace eigenscale {
@@ -17,13 +18,12 @@ ClosedFormCoefficients closed_form(const torch::Tensor& rows, const RowPartition
   constexpr double kRidge = 0.01;
   const std::int64_t samples = partition.rows();
   const std::int64_t features = rows.size(1);
-  const std::int64_t block = spectral_layout(std::min(samples, features), grid).row_block;
-  const auto latent =
-      from_row_blocks(rows.to(torch::kFloat64), partition, {samples, features, block, block, grid});
+  auto layout = spectral_layout(std::min(samples, features), grid);
+  layout.rows = samples;
+  layout.columns = features;
+  const auto latent = from_row_blocks(rows.to(torch::kFloat64), partition, layout);
   const bool by_features = features <= samples;
-  const auto eigen = symmetric_eigen(
-      by_features ? multiply(latent, latent, true, false) : multiply(latent, latent, false, true),
-      EigenRange::all());
+  const auto eigen = symmetric_eigen(smaller_gram(latent), EigenRange::all());
   const auto values = eigen.values.clamp_min(0);
   const double ridge =
       kRidge * values.narrow(0, 0, std::min(leading, values.size(0))).mean().item<double>();
@@ -31,8 +31,11 @@ ClosedFormCoefficients closed_form(const torch::Tensor& rows, const RowPartition
   // C = W W^T with W = Z V (L + g)^(-1/2), or W = U (L / (L + g))^(1/2).
   const auto shifted = (values + ridge).clamp_min(1e-300);
   const auto scale = by_features ? shifted.rsqrt() : (values / shifted).sqrt();
-  auto factor = by_features ? multiply(latent, eigen.vectors, false, false) : eigen.vectors;
-  factor.local().mul_(scale.index_select(0, factor.layout().global_columns()).unsqueeze(0));
+  auto scaled = eigen.vectors * scale;
+  const RowPartition vector_rows(std::min(samples, features), grid->all().size());
+  auto vector_layout = spectral_layout(vector_rows.rows(), grid);
+  const auto vectors = from_row_blocks(scaled, vector_rows, vector_layout);
+  const auto factor = by_features ? multiply(latent, vectors) : vectors;
   return {multiply(factor, factor, false, true), values.sqrt(), ridge};
 }
 

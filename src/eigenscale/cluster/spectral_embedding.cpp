@@ -4,7 +4,6 @@
 
 #include "eigenscale/cluster/affinity.h"
 #include "eigenscale/core/trace.h"
-#include "eigenscale/linalg/row_blocks.h"
 #include "eigenscale/linalg/symmetric_eigen.h"
 
 namespace eigenscale {
@@ -39,7 +38,7 @@ SpectralEmbedding spectral_embedding(DistributedMatrix affinity, const RowPartit
   const std::int64_t wanted = std::min(layout.rows, clusters + kBehindGap);
   const auto eigen = symmetric_eigen(affinity, EigenRange::largest(wanted));
   SpectralEmbedding result;
-  result.rows = to_row_blocks(eigen.vectors, partition).narrow(1, 0, clusters).contiguous();
+  result.rows = eigen.vectors.narrow(1, 0, clusters).contiguous();
   result.eigenvalues = eigen.values;
   result.isolated = partition.rows() - connected.sum().item<std::int64_t>();
   result.components = (eigen.values > 1 - 1e-9).sum().item<std::int64_t>();

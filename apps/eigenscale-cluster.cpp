@@ -1,0 +1,209 @@
+// Deep subspace clustering of a data set: labels, embedding, metrics and a report.
+#include <array>
+#include <charconv>
+#include <iostream>
+
+#include "eigenscale/cluster/clustering_run.h"
+#include "eigenscale/comm/agreement.h"
+#include "eigenscale/comm/environment.h"
+#include "eigenscale/comm/watchdog.h"
+#include "eigenscale/core/log.h"
+#include "eigenscale/core/options.h"
+
+namespace {
+
+namespace po = boost::program_options;
+using namespace eigenscale;
+
+// clang-format off
+ProgramOptions describe_options() {
+  ProgramOptions options("eigenscale-cluster", "deep subspace clustering, on one rank or many");
+  options.group("Data")
+      ("data", po::value<std::string>(), "samples: .npy, .h5:dataset, IDX[.gz], CIFAR .bin")
+      ("labels", po::value<std::string>(), "reference labels: metrics and ablation are reported")
+      ("clusters", po::value<std::int64_t>(), "number of clusters K")
+      ("scale", po::value<double>()->default_value(1), "factor on every value")
+      ("overwrite", po::bool_switch(), "replace a finished run in --output");
+  options.group("Method")
+      ("preset", po::value<std::string>(), "the paper's settings: orl, coil20, coil100 or yaleb")
+      ("encoder", po::value<std::string>(), "none, conv or mlp")
+      ("encoder-channels", po::value<std::string>(),
+       "conv: channels per layer (10,20,30); mlp: widths, the latent size last")
+      ("encoder-kernels", po::value<std::string>(), "conv: odd kernel size per layer (5,3,3)")
+      ("image-shape", po::value<std::string>(), "channels x height x width of a sample (1x32x32)")
+      ("self-expression", po::value<std::string>()->default_value("full"), "full or closed-form")
+      ("norm", po::value<std::string>(), "of the coefficients: l1 or l2")
+      ("weight-coefficient", po::value<double>(), "w1, weight of the coefficients' norm")
+      ("weight-self-expression", po::value<double>(), "w2, weight of the self-expression")
+      ("threshold", po::value<double>(), "share of each column's L1 norm that is kept")
+      ("subspace-dim", po::value<std::int64_t>(), "dimension of each subspace")
+      ("affinity-power", po::value<double>(), "power of the affinity")
+      ("label-assignment", po::value<std::string>()->default_value("discretize"),
+       "discretize or kmeans")
+      ("pretrain-epochs", po::value<std::int64_t>(),
+       "exactly this many; without it until the loss rests (docs/clustering.md)")
+      ("finetune-steps", po::value<std::int64_t>(), "steps with the coefficients")
+      ("pretrained", po::value<std::string>(), "safetensors file of a pre-trained autoencoder");
+  options.group("Execution")
+      ("grid", po::value<std::string>(), "process grid PRxPC of the coefficients")
+      ("precision", po::value<std::string>()->default_value("float"), "float or double")
+      ("collective-timeout", po::value<double>()->default_value(1800),
+       "seconds after which a collective counts as dead; 0 for never")
+      ("progress", po::value<std::string>()->default_value("auto"), "auto, always or never")
+      ("trace", po::bool_switch(), "write trace.json for chrome://tracing, all ranks");
+  return options;
+}
+// clang-format on
+
+[[noreturn]] void malformed(const std::string& name, const std::string& text,
+                            const std::string& expected) {
+  throw OptionError("--" + name + " is '" + text + "'; expected " + expected);
+}
+
+std::vector<std::int64_t> numbers(const ProgramOptions& options, const std::string& name,
+                                  char separator, const std::string& expected) {
+  const auto& text = options.get<std::string>(name);
+  std::vector<std::int64_t> result;
+  const char* next = text.data();
+  const char* const end = text.data() + text.size();
+  while (true) {
+    std::int64_t value = 0;
+    const auto [stop, error] = std::from_chars(next, end, value);
+    if (error != std::errc() || value < 1) {
+      malformed(name, text, expected);
+    }
+    result.push_back(value);
+    if (stop == end) {
+      return result;
+    }
+    if (*stop != separator) {
+      malformed(name, text, expected);
+    }
+    next = stop + 1;
+  }
+}
+
+/// The value of `name` among `choices`, as the index of the choice.
+std::size_t choice(const ProgramOptions& options, const std::string& name,
+                   const std::vector<std::string>& choices) {
+  const auto& text = options.get<std::string>(name);
+  std::string expected;
+  for (std::size_t i = 0; i < choices.size(); ++i) {
+    if (text == choices[i]) {
+      return i;
+    }
+    expected += (i == 0 ? "" : i + 1 == choices.size() ? " or " : ", ") + choices[i];
+  }
+  malformed(name, text, expected);
+}
+
+template <typename T>
+void override(const ProgramOptions& options, const std::string& name, T& value) {
+  if (options.has(name)) {
+    value = options.get<T>(name);
+  }
+}
+
+void override_settings(const ProgramOptions& options, ClusteringSettings& settings) {
+  override(options, "encoder", settings.encoder);
+  if (options.has("encoder-channels")) {
+    settings.channels = numbers(options, "encoder-channels", ',', "numbers such as 10,20,30");
+  }
+  if (options.has("encoder-kernels")) {
+    settings.kernels = numbers(options, "encoder-kernels", ',', "numbers such as 5,3,3");
+  }
+  if (options.has("image-shape")) {
+    settings.image_shape = numbers(options, "image-shape", 'x', "a shape such as 1x32x32");
+    if (settings.image_shape.size() != 3) {
+      malformed("image-shape", options.get<std::string>("image-shape"), "a shape such as 1x32x32");
+    }
+  }
+  if (options.has("norm")) {
+    settings.norm = choice(options, "norm", {"l1", "l2"}) == 0 ? CoefficientNorm::kL1
+                                                               : CoefficientNorm::kL2;
+  }
+  override(options, "weight-coefficient", settings.weight_coefficient);
+  override(options, "weight-self-expression", settings.weight_self_expression);
+  override(options, "threshold", settings.threshold);
+  override(options, "subspace-dim", settings.subspace_dim);
+  override(options, "affinity-power", settings.affinity_power);
+  override(options, "pretrain-epochs", settings.pretrain_epochs);
+  override(options, "finetune-steps", settings.finetune_steps);
+}
+
+ClusteringRunOptions run_options(const ProgramOptions& options) {
+  ClusteringRunOptions run;
+  run.data = options.get<std::string>("data");
+  override(options, "labels", run.labels);
+  run.output = options.get<std::string>("output");
+  run.overwrite = options.get<bool>("overwrite");
+  run.scale = options.get<double>("scale");
+  run.configuration = options.configuration();
+  run.device = options.get<std::string>("device");
+  run.progress = options.get<std::string>("progress");
+  run.trace = options.get<bool>("trace");
+  choice(options, "progress", {"auto", "always", "never"});
+  if (choice(options, "device", {"cpu", "cuda"}) == 1) {
+    throw OptionError("--device cuda: " + std::string(torch::cuda::is_available()
+                          ? "clustering runs on the CPU only in this version"
+                          : "no usable GPU: this libtorch sees no CUDA device on the host"));
+  }
+
+  run.clustering.clusters = options.get<std::int64_t>("clusters");
+  if (run.clustering.clusters < 1) {
+    throw OptionError("--clusters is " + std::to_string(run.clustering.clusters) +
+                      "; expected at least 1");
+  }
+  run.has_preset = options.has("preset");
+  if (run.has_preset) {
+    run.clustering.settings = preset(options.get<std::string>("preset"), run.clustering.clusters);
+  }
+  run.override_settings = [&options](ClusteringSettings& settings) {
+    override_settings(options, settings);
+  };
+  run.override_settings(run.clustering.settings);  // malformed values are found before the data
+  run.clustering.closed_form = choice(options, "self-expression", {"full", "closed-form"}) == 1;
+  run.clustering.assignment = choice(options, "label-assignment", {"discretize", "kmeans"}) == 0
+                                  ? LabelAssignment::kDiscretize
+                                  : LabelAssignment::kKmeans;
+  run.clustering.precision =
+      choice(options, "precision", {"float", "double"}) == 0 ? torch::kFloat32 : torch::kFloat64;
+  override(options, "pretrained", run.clustering.pretrained);
+  run.clustering.stop_on_plateau = !options.has("pretrain-epochs");
+  run.clustering.seed = static_cast<std::uint64_t>(options.get<std::int64_t>("seed"));
+  if (options.has("grid")) {
+    const auto grid = numbers(options, "grid", 'x', "a grid such as 2x2");
+    if (grid.size() != 2) {
+      malformed("grid", options.get<std::string>("grid"), "a grid such as 2x2");
+    }
+    run.grid = {static_cast<int>(grid[0]), static_cast<int>(grid[1])};
+  }
+  return run;
+}
+
+int cluster_main(const Communicator& world, int argc, char** argv) {
+  auto options = describe_options();
+  on_all_ranks(world, [&] { options.parse(argc, argv); }, ExitCode::kOptions);
+  if (options.wants_text()) {
+    if (world.rank() == 0) {
+      std::cout << options.text() << std::flush;
+    }
+    return 0;
+  }
+  ClusteringRunOptions run;
+  on_all_ranks(
+      world,
+      [&] {
+        start_log(options.get<std::string>("log-level"), world.rank());
+        run = run_options(options);
+      },
+      ExitCode::kOptions);
+  require_same_on_all_ranks(world, "the configuration", run.configuration);
+  start_watchdog(options.get<double>("collective-timeout"), world);
+  run_clustering(world, run);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return eigenscale::run_program(argc, argv, cluster_main); }

@@ -1,0 +1,62 @@
+// Synthetic unions of subspaces with known labels; the same bytes for any number of ranks.
+#include <iostream>
+
+#include "eigenscale/comm/agreement.h"
+#include "eigenscale/comm/environment.h"
+#include "eigenscale/core/log.h"
+#include "eigenscale/core/options.h"
+#include "eigenscale/data/synthetic.h"
+
+namespace {
+
+namespace po = boost::program_options;
+using namespace eigenscale;
+
+ProgramOptions describe_options() {
+  ProgramOptions options("eigenscale-generate", "samples of a union of subspaces, with labels");
+  options.group("Data")("kind", po::value<std::string>()->default_value("subspaces"),
+                        "subspaces, or nonlinear: tanh of a random map of them")(
+      "samples", po::value<std::int64_t>()->default_value(10000), "number of samples N")(
+      "ambient-dim", po::value<std::int64_t>()->default_value(200), "numbers per sample D")(
+      "subspace-dim", po::value<std::int64_t>()->default_value(6), "dimension d of each subspace")(
+      "clusters", po::value<std::int64_t>()->default_value(20), "number of subspaces K")(
+      "noise", po::value<double>()->default_value(0), "standard deviation of added noise");
+  return options;
+}
+
+int generate_main(const Communicator& world, int argc, char** argv) {
+  auto options = describe_options();
+  on_all_ranks(
+      world, [&] { options.parse(argc, argv); }, ExitCode::kOptions);
+  if (options.wants_text()) {
+    if (world.rank() == 0) {
+      std::cout << options.text() << std::flush;
+    }
+    return 0;
+  }
+  SyntheticOptions synthetic;
+  std::string output;
+  on_all_ranks(
+      world,
+      [&] {
+        start_log(options.get<std::string>("log-level"), world.rank());
+        synthetic = {.kind = options.get<std::string>("kind"),
+                     .samples = options.get<std::int64_t>("samples"),
+                     .ambient_dim = options.get<std::int64_t>("ambient-dim"),
+                     .subspace_dim = options.get<std::int64_t>("subspace-dim"),
+                     .clusters = options.get<std::int64_t>("clusters"),
+                     .noise = options.get<double>("noise"),
+                     .seed = static_cast<std::uint64_t>(options.get<std::int64_t>("seed"))};
+        output = options.get<std::string>("output");
+      },
+      ExitCode::kOptions);
+  require_same_on_all_ranks(world, "the configuration", options.configuration());
+  generate(world, synthetic, output);
+  spdlog::info("{} samples of {} numbers in {} clusters: {}/data.npy and labels.npy",
+               synthetic.samples, synthetic.ambient_dim, synthetic.clusters, output);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return eigenscale::run_program(argc, argv, generate_main); }

@@ -1,0 +1,188 @@
+#include "eigenscale/cluster/pipeline.h"
+
+#include <set>
+#include <utility>
+
+#include "eigenscale/cluster/affinity.h"
+#include "eigenscale/cluster/affinity_picture.h"
+#include "eigenscale/cluster/closed_form.h"
+#include "eigenscale/cluster/discretization.h"
+#include "eigenscale/cluster/kmeans.h"
+#include "eigenscale/cluster/spectral_embedding.h"
+#include "eigenscale/comm/agreement.h"
+#include "eigenscale/linalg/singular_values.h"
+#include "eigenscale/nn/safetensors.h"
+
+namespace eigenscale {
+namespace {
+
+constexpr std::int64_t kPictureCells = 400;
+
+class Pipeline {
+ public:
+  Pipeline(const Communicator& world, const Samples& samples,
+           const std::optional<torch::Tensor>& classes, const ClusteringOptions& options,
+           const ClusteringEvents& events)
+      : world_(world),
+        partition_(samples.partition),
+        rows_(samples.rows.flatten(1)),
+        classes_(classes),
+        options_(options),
+        events_(events),
+        autoencoder_(options.autoencoder, options.precision, options.seed) {
+    const auto [rows, columns] = ProcessGrid::squarest(world.size());
+    spectral_grid_ = std::make_shared<const ProcessGrid>(world, rows, columns);
+  }
+
+  ClusteringResult run() {
+    prepare_network();
+    if (classes_) {
+      run_baselines();
+    }
+    const auto coefficients = options_.closed_form ? closed_form_coefficients() : train();
+    assign(coefficients);
+    return std::move(result_);
+  }
+
+ private:
+  void prepare_network() {
+    if (options_.autoencoder.kind == EncoderKind::kNone) {
+      return;
+    }
+    events_.phase("pretrain");
+    if (!options_.pretrained.empty()) {
+      on_all_ranks(world_, [&] {
+        load_parameters(autoencoder_, read_safetensors(options_.pretrained), options_.pretrained);
+      });
+    } else {
+      PretrainingOptions pretraining;
+      pretraining.max_epochs = options_.settings.pretrain_epochs;
+      pretraining.stop_on_plateau = options_.stop_on_plateau;
+      result_.pretraining = pretrain(world_, autoencoder_, rows_, pretraining, events_.epoch);
+    }
+    events_.pretrained(autoencoder_);
+  }
+
+  torch::Tensor latents() {
+    const torch::NoGradGuard no_grad;
+    return autoencoder_.encode(rows_);
+  }
+
+  std::int64_t leading() const { return options_.clusters * options_.settings.subspace_dim; }
+
+  DistributedMatrix closed_form_coefficients() {
+    events_.phase("self_expression");
+    auto closed = closed_form(latents(), partition_, spectral_grid_, leading());
+    result_.latent_singular_values = closed.singular_values;
+    return std::move(closed.matrix);
+  }
+
+  DistributedMatrix train() {
+    events_.phase("finetune");
+    const auto grid =
+        std::make_shared<const ProcessGrid>(world_, options_.grid_rows, options_.grid_columns);
+    SelfExpression self_expression(grid, partition_, options_.precision,
+                                   {.norm = options_.settings.norm,
+                                    .weight_coefficient = options_.settings.weight_coefficient,
+                                    .initial = options_.settings.initial_coefficient,
+                                    .adam = {}});
+    fine_tune(world_, autoencoder_, self_expression, rows_.t().contiguous(), options_.settings, {},
+              events_.step);
+    self_expression.finish_training();
+    result_.latent_singular_values = singular_values(latents(), partition_, spectral_grid_);
+    return self_expression.coefficients();
+  }
+
+  /// Labels of this rank from an affinity, which is consumed.
+  torch::Tensor labels_of(DistributedMatrix affinity, SpectralEmbedding* keep = nullptr) {
+    auto embedding = spectral_embedding(std::move(affinity), partition_, options_.clusters);
+    auto labels = assign_labels(embedding.rows);
+    if (keep != nullptr) {
+      *keep = std::move(embedding);
+    }
+    return labels;
+  }
+
+  torch::Tensor assign_labels(const torch::Tensor& embedding) {
+    const auto assignment = options_.assignment == LabelAssignment::kDiscretize
+                                ? discretize(world_, partition_, embedding, {.seed = options_.seed})
+                                : kmeans(world_, partition_, normalize_rows(embedding),
+                                         {.clusters = options_.clusters, .seed = options_.seed});
+    result_.objective = assignment.objective;
+    auto labels = assignment.labels;
+    number_by_first_appearance(world_, labels, partition_.range(world_.rank()).begin,
+                               options_.clusters);
+    return labels;
+  }
+
+  void measure(const std::string& name, const torch::Tensor& labels) {
+    if (classes_) {
+      result_.metrics[name] = clustering_metrics(confusion_matrix(world_, labels, *classes_));
+    }
+  }
+
+  void run_baselines() {
+    events_.phase("baselines");
+    measure("kmeans_baseline", kmeans(world_, partition_, rows_,
+                                      {.clusters = options_.clusters, .seed = options_.seed})
+                                   .labels);
+    measure("shallow_baseline", shallow_labels(rows_));
+    if (options_.autoencoder.kind != EncoderKind::kNone) {
+      measure("shallow_baseline_latents", shallow_labels(latents()));
+    }
+  }
+
+  torch::Tensor shallow_labels(const torch::Tensor& features) {
+    auto closed = closed_form(features, partition_, spectral_grid_, leading());
+    return labels_of(smooth_affinity(std::move(closed.matrix), spectral_grid_, partition_,
+                                     options_.settings, options_.clusters, true)
+                         .matrix);
+  }
+
+  void assign(const DistributedMatrix& coefficients) {
+    if (classes_) {
+      events_.phase("without_post_processing");
+      measure("without_post_processing", labels_of(raw_affinity(coefficients, spectral_grid_)));
+    }
+    events_.phase("affinity");
+    auto affinity = smooth_affinity(coefficients, spectral_grid_, partition_, options_.settings,
+                                    options_.clusters, options_.closed_form);
+    events_.phase("embedding");
+    SpectralEmbedding embedding;
+    const auto matrix = affinity.matrix;
+    result_.labels = labels_of(std::move(affinity.matrix), &embedding);
+    measure("", result_.labels);
+
+    events_.phase("pictures");
+    auto all = torch::empty({partition_.rows()}, torch::kInt64);
+    world_.all_gather(all, result_.labels, partition_.counts());
+    result_.found_clusters = std::get<0>(at::_unique(all)).numel();
+    result_.affinity_picture = affinity_picture(matrix, all, kPictureCells);
+    result_.embedding = embedding.rows;
+    result_.eigenvalues = embedding.eigenvalues;
+    result_.isolated = embedding.isolated;
+    result_.components = embedding.components;
+    result_.choices["affinity_solver"] = affinity.solver;
+    result_.choices["embedding_solver"] = embedding.solver;
+  }
+
+  const Communicator& world_;
+  RowPartition partition_;
+  torch::Tensor rows_;
+  std::optional<torch::Tensor> classes_;
+  const ClusteringOptions& options_;
+  const ClusteringEvents& events_;
+  Autoencoder autoencoder_;
+  std::shared_ptr<const ProcessGrid> spectral_grid_;
+  ClusteringResult result_;
+};
+
+}  // namespace
+
+ClusteringResult cluster_samples(const Communicator& world, const Samples& samples,
+                                 const std::optional<torch::Tensor>& classes,
+                                 const ClusteringOptions& options, const ClusteringEvents& events) {
+  return Pipeline(world, samples, classes, options, events).run();
+}
+
+}  // namespace eigenscale

@@ -1,0 +1,73 @@
+#include "eigenscale/data/input_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "eigenscale/core/errors.h"
+
+namespace eigenscale {
+
+InputFile::InputFile(std::filesystem::path path) : name_(path.string()) {
+  // Asked before opening: opening a pipe that nobody writes to would wait for ever.
+  struct stat status {};
+  if (::stat(name_.c_str(), &status) != 0) {
+    throw InputError("cannot open '" + name_ + "': " + std::strerror(errno));
+  }
+  if (!S_ISREG(status.st_mode)) {
+    throw InputError("'" + name_ + "' is " +
+                     (S_ISDIR(status.st_mode) ? "a directory" : "not a regular file") +
+                     "; a data file is expected");
+  }
+  descriptor_ = ::open(name_.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor_ < 0) {
+    throw InputError("cannot open '" + name_ + "': " + std::strerror(errno));
+  }
+  size_ = status.st_size;
+}
+
+InputFile::~InputFile() {
+  if (descriptor_ >= 0) {
+    ::close(descriptor_);
+  }
+}
+
+void InputFile::read(std::int64_t offset, void* data, std::int64_t bytes) const {
+  constexpr std::int64_t kLargestRead = std::int64_t{1} << 30;
+  char* next = static_cast<char*>(data);
+  for (std::int64_t left = bytes; left > 0;) {
+    const std::int64_t position = offset + bytes - left;
+    const ssize_t done = ::pread(descriptor_, next, std::min(left, kLargestRead), position);
+    if (done < 0 && errno == EINTR) {
+      continue;
+    }
+    if (done < 0) {
+      throw InputError("cannot read '" + name_ + "' at offset " + std::to_string(position) + ": " +
+                       std::strerror(errno));
+    }
+    if (done == 0) {
+      throw InputError("'" + name_ + "' ends at offset " + std::to_string(position) + ", where " +
+                       std::to_string(left) + " more bytes are expected");
+    }
+    next += done;
+    left -= done;
+  }
+}
+
+void InputFile::require_size(std::int64_t bytes) const {
+  if (size_ < bytes) {
+    throw InputError("'" + name_ + "' is truncated: it ends at offset " + std::to_string(size_) +
+                     ", its header promises " + std::to_string(bytes) + " bytes");
+  }
+  if (size_ > bytes) {
+    throw InputError("'" + name_ + "' has " + std::to_string(size_) +
+                     " bytes, its header promises only " + std::to_string(bytes));
+  }
+}
+
+}  // namespace eigenscale

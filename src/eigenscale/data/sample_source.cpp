@@ -1,0 +1,106 @@
+#include "eigenscale/data/sample_source.h"
+
+#include <regex>
+#include <sstream>
+#include <string_view>
+
+#include "eigenscale/comm/agreement.h"
+#include "eigenscale/core/errors.h"
+#include "eigenscale/data/cifar_file.h"
+#include "eigenscale/data/idx_file.h"
+#include "eigenscale/data/npy_file.h"
+#ifdef EIGENSCALE_HAVE_HDF5
+#include "eigenscale/data/hdf5_file.h"
+#endif
+
+namespace eigenscale {
+namespace {
+
+// "a/b.h5:x" with the extension ".h5" is the path "a/b.h5" and the selector "x".
+bool split_behind(const std::string& text, std::string_view extension, std::string& path,
+                  std::string& selector) {
+  if (text.ends_with(extension)) {
+    path = text;
+    selector.clear();
+    return true;
+  }
+  const auto place = text.rfind(std::string(extension) + ":");
+  if (place == std::string::npos) {
+    return false;
+  }
+  path = text.substr(0, place + extension.size());
+  selector = text.substr(path.size() + 1);
+  return true;
+}
+
+std::unique_ptr<SampleSource> open_hdf5([[maybe_unused]] const std::string& path,
+                                        [[maybe_unused]] const std::string& dataset) {
+#ifdef EIGENSCALE_HAVE_HDF5
+  if (dataset.empty()) {
+    throw InputError("'" + path + "' needs the name of a dataset: " + path + ":NAME");
+  }
+  return std::make_unique<Hdf5Source>(path, dataset);
+#else
+  throw InputError("'" + path + "' cannot be read: this eigenscale was built without HDF5");
+#endif
+}
+
+std::unique_ptr<SampleSource> open_by_extension(const std::string& specification) {
+  std::string path;
+  std::string selector;
+  if (specification.ends_with(".npy")) {
+    return std::make_unique<NpySource>(specification);
+  }
+  for (const std::string_view extension : {".h5", ".hdf5"}) {
+    if (split_behind(specification, extension, path, selector)) {
+      return open_hdf5(path, selector);
+    }
+  }
+  if (split_behind(specification, ".bin", path, selector)) {
+    return std::make_unique<CifarSource>(path, selector);
+  }
+  static const std::regex kIdxName(R"(.*(-ubyte|\.idx|[-.]idx\d(-\w+)?)(\.gz)?)");
+  if (std::regex_match(specification, kIdxName)) {
+    return std::make_unique<IdxSource>(specification);
+  }
+  throw InputError("cannot tell the format of '" + specification + "' by its name; supported are " +
+#ifdef EIGENSCALE_HAVE_HDF5
+                   "FILE.h5:DATASET, "
+#endif
+                   "FILE.npy, IDX (FILE.idx, FILE-idx3-ubyte, with or without .gz) and "
+                   "FILE.bin (CIFAR)");
+}
+
+std::string description_text(const SampleSource& source) {
+  std::ostringstream text;
+  text << source.rows() << " rows of shape " << c10::IntArrayRef(source.row_shape()) << ", "
+       << torch::toString(source.scalar_type());
+  return text.str();
+}
+
+}  // namespace
+
+std::vector<std::int64_t> SampleSource::shape_of(std::int64_t count) const {
+  std::vector<std::int64_t> shape = {count};
+  shape.insert(shape.end(), row_shape().begin(), row_shape().end());
+  return shape;
+}
+
+std::unique_ptr<SampleSource> open_sample_source(const Communicator& communicator,
+                                                 const std::string& specification) {
+  std::unique_ptr<SampleSource> source;
+  on_all_ranks(communicator, [&] { source = open_by_extension(specification); });
+  // A path on a node's own disk may name another file on each node.
+  const std::string own = description_text(*source);
+  const std::string reference = broadcast(communicator, own, 0);
+  on_all_ranks(communicator, [&] {
+    if (own != reference) {
+      throw InputError("'" + specification + "' is not the same file on all ranks: rank " +
+                       std::to_string(communicator.rank()) + " sees " + own + ", rank 0 " +
+                       reference);
+    }
+  });
+  return source;
+}
+
+}  // namespace eigenscale

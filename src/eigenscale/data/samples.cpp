@@ -1,0 +1,89 @@
+#include "eigenscale/data/samples.h"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <sstream>
+
+#include "eigenscale/comm/agreement.h"
+#include "eigenscale/core/errors.h"
+#include "eigenscale/data/sample_source.h"
+
+namespace eigenscale {
+namespace {
+
+// "row 7, element (3, 4)" of the first value in `rows` that is not finite.
+void require_finite(const torch::Tensor& rows, const torch::Tensor& source_rows,
+                    std::int64_t first_row, const std::string& name) {
+  const auto bad = rows.isfinite().logical_not_();
+  if (!bad.any().item<bool>()) {
+    return;
+  }
+  const auto place = bad.nonzero()[0];
+  torch::Tensor before = source_rows;
+  torch::Tensor after = rows;
+  std::ostringstream message;
+  message << "'" << name << "' row " << first_row + place[0].item<std::int64_t>();
+  for (std::int64_t dimension = 0; dimension < place.size(0); ++dimension) {
+    const auto index = place[dimension].item<std::int64_t>();
+    if (dimension > 0) {
+      message << (dimension == 1 ? ", element (" : ", ") << index;
+    }
+    before = before[index];
+    after = after[index];
+  }
+  const auto value = before.item<double>();
+  message << (place.size(0) > 1 ? ") is " : " is ") << value;
+  if (std::isfinite(value)) {
+    message << ", which becomes " << after.item<double>() << " as "
+            << torch::toString(rows.scalar_type());
+  }
+  message << "; all values must be finite";
+  throw InputError(message.str());
+}
+
+torch::Tensor read_own_rows(const SampleSource& source, RowRange range, torch::ScalarType type,
+                            double scale) {
+  constexpr std::int64_t kChunkBytes = std::int64_t{16} << 20;
+  std::vector<std::int64_t> shape = {range.size()};
+  shape.insert(shape.end(), source.row_shape().begin(), source.row_shape().end());
+  const auto result = torch::empty(shape, type);
+  const std::int64_t row_bytes =
+      range.size() == 0 ? 0 : result.numel() / range.size() * torch::elementSize(type);
+  const std::int64_t chunk =
+      std::max<std::int64_t>(1, kChunkBytes / std::max<std::int64_t>(1, row_bytes));
+  for (std::int64_t row = range.begin; row < range.end; row += chunk) {
+    const RowRange part{row, std::min(range.end, row + chunk)};
+    const auto from_file = source.read_rows(part);
+    auto rows = result.narrow(0, row - range.begin, part.size());
+    if (scale != 1) {
+      // In double precision, so that the result is rounded once.
+      rows.copy_(from_file.to(torch::kFloat64).mul_(scale));
+    } else {
+      rows.copy_(from_file);
+    }
+    require_finite(rows, from_file, row, source.name());
+  }
+  return result;
+}
+
+}  // namespace
+
+Samples load_samples(const Communicator& communicator, const std::string& specification,
+                     torch::ScalarType type, double scale) {
+  const auto source = open_sample_source(communicator, specification);
+  const RowPartition partition(source->rows(), communicator.size());
+  torch::Tensor rows;
+  on_all_ranks(communicator, [&] {
+    if (source->rows() == 0) {
+      throw InputError("'" + specification + "' has no samples");
+    }
+    if (std::ranges::find(source->row_shape(), 0) != source->row_shape().end()) {
+      throw InputError("'" + specification + "' has samples without elements");
+    }
+    rows = read_own_rows(*source, partition.range(communicator.rank()), type, scale);
+  });
+  return {partition, rows, source->row_shape()};
+}
+
+}  // namespace eigenscale

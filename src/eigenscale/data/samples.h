@@ -1,0 +1,30 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "eigenscale/comm/communicator.h"
+#include "eigenscale/core/row_partition.h"
+
+namespace eigenscale {
+
+/// The samples of a run, split into one block of rows per rank.
+struct Samples {
+  RowPartition partition;
+  /// The rows of this rank, n_p x shape; a rank may own none.
+  torch::Tensor rows;
+  /// Shape of one sample, without the leading N.
+  std::vector<std::int64_t> shape;
+};
+
+/// [collective] Reads each rank's rows of `specification` (see open_sample_source) as floating
+/// point `type`. Values are multiplied by `scale` when it is not 1, and never otherwise changed.
+/// Memory beyond the result is a bounded chunk. InputError (agreed): no samples, or a value that is
+/// not finite; names file, row and element.
+Samples load_samples(const Communicator& communicator, const std::string& specification,
+                     torch::ScalarType type, double scale = 1);
+
+}  // namespace eigenscale

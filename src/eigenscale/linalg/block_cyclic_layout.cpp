@@ -1,0 +1,80 @@
+#include "eigenscale/linalg/block_cyclic_layout.h"
+
+#include <algorithm>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "eigenscale/core/errors.h"
+
+namespace eigenscale {
+namespace {
+
+// ScaLAPACK's NUMROC for a first block on process 0.
+std::int64_t local_size(std::int64_t size, std::int64_t block, int index, int processes) {
+  const std::int64_t blocks = size / block;
+  std::int64_t local = blocks / processes * block;
+  const std::int64_t rest = blocks % processes;
+  if (index < rest) {
+    local += block;
+  } else if (index == rest) {
+    local += size % block;
+  }
+  return local;
+}
+
+torch::Tensor global_indices(std::int64_t size, std::int64_t block, int index, int processes) {
+  auto indices = torch::empty({local_size(size, block, index, processes)}, torch::kInt64);
+  auto* next = indices.data_ptr<std::int64_t>();
+  for (std::int64_t first = index * block; first < size; first += processes * block) {
+    for (std::int64_t i = first; i < std::min(first + block, size); ++i) {
+      *next++ = i;
+    }
+  }
+  return indices;
+}
+
+}  // namespace
+
+std::int64_t BlockCyclicLayout::local_rows(int rank) const {
+  return local_size(rows, row_block, grid->row_index(rank), grid->rows());
+}
+
+std::int64_t BlockCyclicLayout::local_columns(int rank) const {
+  return local_size(columns, column_block, grid->column_index(rank), grid->columns());
+}
+
+torch::Tensor BlockCyclicLayout::global_rows(int rank) const {
+  return global_indices(rows, row_block, grid->row_index(rank), grid->rows());
+}
+
+torch::Tensor BlockCyclicLayout::global_columns(int rank) const {
+  return global_indices(columns, column_block, grid->column_index(rank), grid->columns());
+}
+
+std::array<int, 9> BlockCyclicLayout::descriptor(std::int64_t leading_dimension) const {
+  constexpr int kDense = 1;
+  return {kDense,
+          grid->blacs_context(),
+          static_cast<int>(rows),
+          static_cast<int>(columns),
+          static_cast<int>(row_block),
+          static_cast<int>(column_block),
+          0,
+          0,
+          static_cast<int>(std::max<std::int64_t>(1, leading_dimension))};
+}
+
+void require_indexable(const BlockCyclicLayout& layout) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+  const double entries = static_cast<double>(layout.rows) * static_cast<double>(layout.columns);
+  if (layout.local_rows(0) * layout.local_columns(0) > kMost || layout.rows > kMost ||
+      layout.columns > kMost) {
+    throw OptionError("a matrix of " + std::to_string(layout.rows) + " x " +
+                      std::to_string(layout.columns) +
+                      " has 2^31 entries or more on a rank; use at least " +
+                      std::to_string(static_cast<std::int64_t>(entries / kMost) + 1) + " ranks");
+  }
+}
+
+}  // namespace eigenscale

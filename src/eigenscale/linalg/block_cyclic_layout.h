@@ -1,0 +1,48 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <array>
+#include <cstdint>
+#include <memory>
+
+#include "eigenscale/linalg/process_grid.h"
+
+namespace eigenscale {
+
+/// How a rows x columns matrix lies on a process grid: cut into blocks of row_block x column_block,
+/// block (i, j) on process (i mod Pr, j mod Pc); ScaLAPACK's layout with the first block on (0, 0).
+/// Local blocks are packed in order.
+struct BlockCyclicLayout {
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+  std::int64_t row_block = 1;
+  std::int64_t column_block = 1;
+  std::shared_ptr<const ProcessGrid> grid;
+
+  /// [local] Rows (columns) that this process, or that of `rank`, holds.
+  std::int64_t local_rows() const { return local_rows(grid->all().rank()); }
+  std::int64_t local_columns() const { return local_columns(grid->all().rank()); }
+  std::int64_t local_rows(int rank) const;
+  std::int64_t local_columns(int rank) const;
+
+  /// [local] Global indices of the local rows (columns), ascending, int64.
+  torch::Tensor global_rows() const { return global_rows(grid->all().rank()); }
+  torch::Tensor global_columns() const { return global_columns(grid->all().rank()); }
+  torch::Tensor global_rows(int rank) const;
+  torch::Tensor global_columns(int rank) const;
+
+  /// Square layout with equal blocks, as eigensolvers want it.
+  bool has_square_blocks() const { return row_block == column_block; }
+  /// The same place for every entry. Grids are the same when they are one object.
+  bool operator==(const BlockCyclicLayout& other) const = default;
+
+  /// [local] ScaLAPACK's array descriptor for a local leading dimension.
+  std::array<int, 9> descriptor(std::int64_t leading_dimension) const;
+};
+
+/// [local] Throws OptionError when a local part has 2^31 entries or more, which LP64 libraries
+/// cannot index; names the ranks that would do.
+void require_indexable(const BlockCyclicLayout& layout);
+
+}  // namespace eigenscale

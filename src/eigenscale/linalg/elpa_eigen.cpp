@@ -1,0 +1,93 @@
+#include <algorithm>
+#include <mutex>
+#include <string>
+
+#include "eigenscale/core/errors.h"
+#include "eigenscale/linalg/eigen_backends.h"
+#ifdef EIGENSCALE_HAVE_ELPA
+#include <elpa/elpa.h>
+
+#include "eigenscale/comm/mpi_communicator.h"
+#endif
+
+namespace eigenscale {
+
+#ifdef EIGENSCALE_HAVE_ELPA
+namespace {
+
+constexpr int kElpaApi = 20211125;
+
+void require_success(int code, const char* call) {
+  if (code != ELPA_OK) {
+    throw Error(ExitCode::kNumerical,
+                std::string("ELPA's ") + call + " failed with code " + std::to_string(code), true);
+  }
+}
+
+/// Owns an ELPA handle. Deallocation is local.
+class Handle {
+ public:
+  Handle() {
+    static std::once_flag once;
+    std::call_once(once, [] { require_success(elpa_init(kElpaApi), "elpa_init"); });
+    int error = 0;
+    handle_ = elpa_allocate(&error);
+    require_success(error, "elpa_allocate");
+  }
+  ~Handle() {
+    int ignored = 0;
+    elpa_deallocate(handle_, &ignored);
+  }
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+
+  void set(const char* name, std::int64_t value) {
+    int error = 0;
+    elpa_set_integer(handle_, name, static_cast<int>(value), &error);
+    require_success(error, name);
+  }
+  elpa_t get() const { return handle_; }
+
+ private:
+  elpa_t handle_ = nullptr;
+};
+
+}  // namespace
+
+bool elpa_can_solve(const BlockCyclicLayout& layout) {
+  // Every process must own a block.
+  const auto& grid = *layout.grid;
+  const std::int64_t blocks = (layout.rows + layout.row_block - 1) / layout.row_block;
+  return layout.has_square_blocks() && blocks >= std::max(grid.rows(), grid.columns());
+}
+
+DistributedEigenpairs elpa_eigen(DistributedMatrix matrix, std::int64_t count, bool two_stage) {
+  const auto& layout = matrix.layout();
+  auto values = torch::empty({layout.rows}, torch::kFloat64);
+  auto vectors = DistributedMatrix::zeros(layout, torch::kFloat64);
+  Handle handle;
+  handle.set("na", layout.rows);
+  handle.set("nev", count);
+  handle.set("local_nrows", matrix.leading_dimension());
+  handle.set("local_ncols", matrix.local().size(1));
+  handle.set("nblk", layout.row_block);
+  handle.set("mpi_comm_parent", MPI_Comm_c2f(mpi_handle(layout.grid->all())));
+  handle.set("process_row", layout.grid->row_index());
+  handle.set("process_col", layout.grid->column_index());
+  require_success(elpa_setup(handle.get()), "elpa_setup");
+  handle.set("solver", two_stage ? ELPA_SOLVER_2STAGE : ELPA_SOLVER_1STAGE);
+  int error = 0;
+  elpa_eigenvectors_double(handle.get(), matrix.local().data_ptr<double>(),
+                           values.data_ptr<double>(), vectors.local().data_ptr<double>(), &error);
+  require_success(error, "elpa_eigenvectors");
+  return {values.narrow(0, 0, count).clone(), vectors};
+}
+#else
+bool elpa_can_solve(const BlockCyclicLayout&) { return false; }
+
+DistributedEigenpairs elpa_eigen(DistributedMatrix, std::int64_t, bool) {
+  throw OptionError("this build has no ELPA");
+}
+#endif
+
+}  // namespace eigenscale

@@ -1,0 +1,35 @@
+#include "eigenscale/linalg/row_blocks.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "eigenscale/linalg/redistribute.h"
+
+namespace eigenscale {
+namespace {
+
+/// The block-cyclic name of a cut into contiguous row blocks: a P x 1 grid. Its communicators are
+/// never used, so the grid of the other layout serves when it has that shape.
+BlockCyclicLayout row_layout(const BlockCyclicLayout& other, const RowPartition& partition) {
+  const Communicator& all = other.grid->all();
+  const auto grid = other.grid->columns() == 1
+                        ? other.grid
+                        : std::make_shared<const ProcessGrid>(all, all.size(), 1);
+  return {partition.rows(), other.columns, partition.block(),
+          std::max<std::int64_t>(1, other.columns), grid};
+}
+
+}  // namespace
+
+DistributedMatrix from_row_blocks(const torch::Tensor& own_rows, const RowPartition& partition,
+                                  const BlockCyclicLayout& target) {
+  auto local = empty_column_major(own_rows.size(0), own_rows.size(1), own_rows.scalar_type());
+  local.copy_(own_rows);
+  return redistribute(DistributedMatrix(row_layout(target, partition), local), target);
+}
+
+torch::Tensor to_row_blocks(const DistributedMatrix& matrix, const RowPartition& partition) {
+  return redistribute(matrix, row_layout(matrix.layout(), partition)).local().contiguous();
+}
+
+}  // namespace eigenscale

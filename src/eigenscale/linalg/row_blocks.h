@@ -1,0 +1,18 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include "eigenscale/core/row_partition.h"
+#include "eigenscale/linalg/distributed_matrix.h"
+
+namespace eigenscale {
+
+/// [collective] A matrix whose rows lie on the ranks as `partition` says (own rows, n_p x columns)
+/// in layout `target`.
+DistributedMatrix from_row_blocks(const torch::Tensor& own_rows, const RowPartition& partition,
+                                  const BlockCyclicLayout& target);
+
+/// [collective] The way back: this rank's rows, n_p x columns, row-major.
+torch::Tensor to_row_blocks(const DistributedMatrix& matrix, const RowPartition& partition);
+
+}  // namespace eigenscale

@@ -1,0 +1,233 @@
+#include "eigenscale/linalg/symmetric_eigen.h"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <utility>
+
+#include "eigenscale/comm/agreement.h"
+#include "eigenscale/core/errors.h"
+#include "eigenscale/core/row_partition.h"
+#include "eigenscale/core/trace.h"
+#include "eigenscale/linalg/eigen_backends.h"
+#include "eigenscale/linalg/redistribute.h"
+#include "eigenscale/linalg/row_blocks.h"
+
+namespace eigenscale {
+namespace {
+
+using Kind = EigenRange::Kind;
+
+/// Values ascending and the own rows of their vectors.
+struct Pairs {
+  torch::Tensor values;
+  torch::Tensor rows;
+};
+
+BlockCyclicLayout square_blocks(const BlockCyclicLayout& layout) {
+  if (layout.has_square_blocks()) {
+    return layout;
+  }
+  constexpr std::int64_t kBlock = 32;
+  auto result = layout;
+  const std::int64_t widest = std::max(layout.grid->rows(), layout.grid->columns());
+  result.row_block = std::clamp<std::int64_t>((layout.rows + widest - 1) / widest, 1, kBlock);
+  result.column_block = result.row_block;
+  return result;
+}
+
+EigenSolver choose(const BlockCyclicLayout& layout, EigenRange range) {
+  if (layout.grid->all().size() == 1) {
+    return EigenSolver::kLapack;
+  }
+  if (!elpa_can_solve(layout)) {
+    return EigenSolver::kScalapack;
+  }
+  // Below this share of vectors the two-stage solver's cheaper reduction outweighs its dearer
+  // back-transformation, from this size on (docs/performance.md).
+  constexpr double kTwoStageShare = 0.05;
+  constexpr std::int64_t kTwoStageSize = 2000;
+  const bool few =
+      range.kind != Kind::kAll &&
+      static_cast<double>(range.count) < kTwoStageShare * static_cast<double>(layout.rows);
+  return few && layout.rows >= kTwoStageSize ? EigenSolver::kElpaTwoStage
+                                             : EigenSolver::kElpaOneStage;
+}
+
+/// `count` smallest pairs by ELPA; of -A, negated and reversed, when the largest are wanted.
+Pairs elpa_end(const DistributedMatrix& matrix, std::int64_t count, bool largest, bool two_stage,
+               const RowPartition& partition) {
+  auto work = matrix.clone();
+  if (largest) {
+    work.local().neg_();
+  }
+  const auto pairs = elpa_eigen(std::move(work), count, two_stage);
+  const auto rows = to_row_blocks(pairs.vectors, partition).narrow(1, 0, count);
+  return largest ? Pairs{-pairs.values.flip(0), rows.flip(1)}
+                 : Pairs{pairs.values, rows.contiguous()};
+}
+
+Pairs solve_elpa(const DistributedMatrix& matrix, EigenRange range, bool two_stage,
+                 const RowPartition& partition) {
+  const std::int64_t n = matrix.layout().rows;
+  // From this share on all pairs cost no more than the wanted ones at both ends.
+  const bool all = range.kind == Kind::kAll || 4 * range.count > n ||
+                   (range.kind == Kind::kLargestMagnitude && 8 * range.count > n);
+  if (all) {
+    return elpa_end(matrix, n, false, two_stage, partition);
+  }
+  if (range.kind != Kind::kLargestMagnitude) {
+    return elpa_end(matrix, range.count, range.kind == Kind::kLargest, two_stage, partition);
+  }
+  const auto low = elpa_end(matrix, range.count, false, two_stage, partition);
+  const auto high = elpa_end(matrix, range.count, true, two_stage, partition);
+  return {torch::cat({low.values, high.values}), torch::cat({low.rows, high.rows}, 1)};
+}
+
+Pairs solve(const DistributedMatrix& matrix, EigenRange range, EigenSolver solver) {
+  const auto& layout = matrix.layout();
+  const RowPartition partition(layout.rows, layout.grid->all().size());
+  switch (solver) {
+    case EigenSolver::kLapack: {
+      if (layout.grid->all().size() > 1) {
+        throw OptionError("LAPACK solves eigenproblems on one rank only");
+      }
+      const auto pairs = lapack_eigen(matrix.clone().local(), range);
+      return {pairs.values, pairs.vectors.contiguous()};
+    }
+    case EigenSolver::kElpaOneStage:
+      return solve_elpa(matrix, range, false, partition);
+    case EigenSolver::kElpaTwoStage:
+      return solve_elpa(matrix, range, true, partition);
+    default: {
+      const auto pairs = scalapack_eigen(matrix.clone());
+      return {pairs.values, to_row_blocks(pairs.vectors, partition)};
+    }
+  }
+}
+
+/// The wanted pairs in the wanted order, out of at least those.
+Pairs select(const Pairs& pairs, EigenRange range, std::int64_t n) {
+  const auto keys = range.kind == Kind::kLargestMagnitude ? pairs.values.abs() : pairs.values;
+  auto order = std::get<1>(keys.sort(true, 0, range.kind != Kind::kSmallest));
+  order = order.narrow(0, 0, range.kind == Kind::kAll ? n : range.count);
+  return {pairs.values.index_select(0, order), pairs.rows.index_select(1, order).contiguous()};
+}
+
+/// Makes the entry of largest magnitude of every vector positive; the first one among equals.
+void fix_signs(const Communicator& all, torch::Tensor rows) {
+  const std::int64_t count = rows.size(1);
+  auto high = torch::zeros({count}, torch::kFloat64);
+  auto low = torch::zeros({count}, torch::kFloat64);
+  if (rows.size(0) > 0) {
+    high = std::get<0>(rows.max(0));
+    low = -std::get<0>(rows.min(0));
+  }
+  auto both = torch::stack({high, low});
+  all.all_reduce(both, ReduceOp::kMax);
+  // Entries that are equal but for sign and rounding leave the sign as it is.
+  rows.mul_(torch::where(both[0] < both[1] * (1 - 1e-10), -torch::ones_like(high),
+                         torch::ones_like(high)));
+}
+
+std::string name_of(EigenSolver solver) {
+  switch (solver) {
+    case EigenSolver::kLapack:
+      return "LAPACK";
+    case EigenSolver::kScalapack:
+      return "ScaLAPACK pdsyevd";
+    case EigenSolver::kElpaOneStage:
+      return "ELPA one-stage";
+    case EigenSolver::kElpaTwoStage:
+      return "ELPA two-stage";
+    default:
+      return "automatic";
+  }
+}
+
+void verify(const DistributedMatrix& matrix, EigenDecomposition& result) {
+  const auto& layout = matrix.layout();
+  const Communicator& all = layout.grid->all();
+  const RowPartition partition(layout.rows, all.size());
+  // A V by panels of rows of A: the product's rows are this rank's, V travels around the ring.
+  const auto rows = to_row_blocks(matrix, partition);
+  auto product = torch::zeros_like(result.vectors);
+  for (int rank = 0; rank < all.size(); ++rank) {
+    const auto range = partition.range(rank);
+    auto part = rank == all.rank()
+                    ? result.vectors
+                    : torch::empty({range.size(), result.vectors.size(1)}, torch::kFloat64);
+    all.broadcast(part, rank);
+    product.addmm_(rows.narrow(1, range.begin, range.size()), part);
+  }
+  product.sub_(result.vectors * result.values);
+  const auto largest = [&](const torch::Tensor& values) {
+    return all_reduce(all, values.numel() > 0 ? values.abs().max().item<double>() : 0.0,
+                      ReduceOp::kMax);
+  };
+  result.residual = largest(product) / std::max(largest(result.values), 1e-300);
+  // Orthogonality block by block of columns: count x 64 numbers at a time.
+  const std::int64_t count = result.values.size(0);
+  for (std::int64_t first = 0; first < count; first += 64) {
+    const std::int64_t width = std::min<std::int64_t>(64, count - first);
+    auto gram = result.vectors.t().matmul(result.vectors.narrow(1, first, width));
+    all.all_reduce(gram);
+    gram.narrow(0, first, width).diagonal().sub_(1);
+    result.orthogonality = std::max(result.orthogonality, gram.abs().max().item<double>());
+  }
+}
+
+}  // namespace
+
+EigenDecomposition symmetric_eigen(const DistributedMatrix& matrix, EigenRange range,
+                                   const EigenOptions& options) {
+  const TraceSpan span("symmetric eigenproblem");
+  const Communicator& all = matrix.layout().grid->all();
+  const std::int64_t n = matrix.layout().rows;
+  range.count = std::clamp<std::int64_t>(range.count, 0, n);
+  if (n == 0 || (range.kind != Kind::kAll && range.count == 0)) {
+    throw std::invalid_argument("an eigenproblem without eigenvalues");
+  }
+  on_all_ranks(all, [&] {
+    const auto sum = matrix.local().sum();
+    if (!std::isfinite(sum.item<double>())) {
+      throw NumericalError("an eigenproblem of size " + std::to_string(n) +
+                           " has entries that are not finite");
+    }
+  });
+  const auto layout = square_blocks(matrix.layout());
+  const auto square = layout == matrix.layout() ? matrix : redistribute(matrix, layout);
+  const EigenSolver solver =
+      options.solver == EigenSolver::kAutomatic ? choose(layout, range) : options.solver;
+  const auto pairs = select(solve(square, range, solver), range, n);
+
+  EigenDecomposition result;
+  result.values = pairs.values;
+  result.vectors = pairs.rows;
+  // Backends compute the values on every rank alike, but "alike" is rank 0's.
+  all.broadcast(result.values, 0);
+  fix_signs(all, result.vectors);
+  result.solver = name_of(solver) + ", n = " + std::to_string(n) + ", " +
+                  std::to_string(result.values.size(0)) + " vectors, grid " +
+                  std::to_string(layout.grid->rows()) + "x" +
+                  std::to_string(layout.grid->columns()) + ", blocks of " +
+                  std::to_string(layout.row_block);
+  if (options.verify) {
+    verify(matrix, result);
+  }
+  return result;
+}
+
+std::vector<std::string> eigen_solvers() {
+  std::vector<std::string> solvers = {"LAPACK (OpenBLAS)"};
+#ifdef EIGENSCALE_HAVE_SCALAPACK
+  solvers.emplace_back("ScaLAPACK pdsyevd");
+#endif
+#ifdef EIGENSCALE_HAVE_ELPA
+  solvers.emplace_back("ELPA one-stage");
+  solvers.emplace_back("ELPA two-stage");
+#endif
+  return solvers;
+}
+
+}  // namespace eigenscale

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "eigenscale/linalg/distributed_matrix.h"
+
+namespace eigenscale {
+
+/// Which eigenpairs are wanted, and how many.
+struct EigenRange {
+  enum class Kind { kAll, kLargest, kSmallest, kLargestMagnitude };
+  Kind kind = Kind::kAll;
+  std::int64_t count = 0;
+
+  static EigenRange all() { return {Kind::kAll, 0}; }
+  static EigenRange largest(std::int64_t count) { return {Kind::kLargest, count}; }
+  static EigenRange smallest(std::int64_t count) { return {Kind::kSmallest, count}; }
+  static EigenRange largest_magnitude(std::int64_t count) {
+    return {Kind::kLargestMagnitude, count};
+  }
+};
+
+enum class EigenSolver { kAutomatic, kLapack, kScalapack, kElpaOneStage, kElpaTwoStage };
+
+struct EigenOptions {
+  EigenSolver solver = EigenSolver::kAutomatic;
+  /// Also compute `residual` and `orthogonality`: two more products.
+  bool verify = false;
+};
+
+struct EigenDecomposition {
+  /// Descending (smallest: ascending; largest magnitude: by descending |l|); double, on all ranks.
+  torch::Tensor values;
+  /// Own rows of the vectors, n_p x count, row-major, rows cut as RowPartition(n, ranks); columns
+  /// in the order of `values`; the entry of largest magnitude in each is positive.
+  torch::Tensor vectors;
+  /// What was chosen, to be printed.
+  std::string solver;
+  /// max |A v - l v| / max |l| and max |V^T V - I|, when verified.
+  double residual = 0;
+  double orthogonality = 0;
+};
+
+/// [collective] The one door to dense symmetric eigenproblems: picks LAPACK (one rank), ELPA's one-
+/// or two-stage solver or ScaLAPACK's pdsyevd by size, share of vectors wanted and grid, as
+/// measured (docs/performance.md). `matrix` is double, n x n, both triangles filled, any layout; it
+/// is left intact. Spectral work is in double. Throws, on all ranks: NumericalError for entries
+/// that are not finite or no convergence; OptionError when this build or grid cannot solve it.
+EigenDecomposition symmetric_eigen(const DistributedMatrix& matrix, EigenRange range,
+                                   const EigenOptions& options = {});
+
+/// [local] The solvers of this build, in words.
+std::vector<std::string> eigen_solvers();
+
+}  // namespace eigenscale

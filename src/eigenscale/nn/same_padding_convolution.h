@@ -1,0 +1,54 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+
+namespace eigenscale {
+
+/// TensorFlow's SAME padding of one axis at stride 2: out = ceil(in / 2), and the padding
+/// max(2 (out - 1) + kernel - in, 0) is split with the smaller half before. For 32 -> 16 and
+/// kernel 3 that is 0 before and 1 after, which no symmetric padding can express.
+struct SamePadding {
+  std::int64_t output = 0;
+  std::int64_t before = 0;
+  std::int64_t after = 0;
+};
+/// [local]
+SamePadding same_padding(std::int64_t input, std::int64_t kernel);
+
+/// Convolution with stride 2 and SAME padding, bias, and optionally ReLU. Images lie batch-last,
+/// C x H x W x N. Parameters: `weight` (out, in, kernel, kernel), `bias` (out).
+class SamePaddingConvolution : public torch::nn::Module {
+ public:
+  SamePaddingConvolution(std::int64_t in_channels, std::int64_t out_channels, std::int64_t kernel,
+                         bool relu, torch::ScalarType precision);
+
+  /// [local] C x H x W x N -> out x ceil(H/2) x ceil(W/2) x N.
+  torch::Tensor forward(const torch::Tensor& images);
+
+ private:
+  torch::Tensor weight_;
+  torch::Tensor bias_;
+  bool relu_;
+};
+
+/// The mirror of SamePaddingConvolution: without bias and ReLU it is the exact adjoint of the
+/// convolution with the same weight that maps the bigger shape to the smaller. Parameters:
+/// `weight` (in, out, kernel, kernel), `bias` (out).
+class SamePaddingTransposedConvolution : public torch::nn::Module {
+ public:
+  SamePaddingTransposedConvolution(std::int64_t in_channels, std::int64_t out_channels,
+                                   std::int64_t kernel, bool relu, torch::ScalarType precision);
+
+  /// [local] in x h x w x N -> out x height x width x N, where h = ceil(height/2) and
+  /// w = ceil(width/2).
+  torch::Tensor forward(const torch::Tensor& images, std::int64_t height, std::int64_t width);
+
+ private:
+  torch::Tensor weight_;
+  torch::Tensor bias_;
+  bool relu_;
+};
+
+}  // namespace eigenscale

@@ -1,0 +1,130 @@
+#include "eigenscale/train/adam.h"
+
+#include <cmath>
+#include <utility>
+
+namespace eigenscale {
+namespace {
+
+template <typename T>
+struct Coefficients {
+  T beta1;
+  T beta2;
+  T rate;
+  T epsilon;
+};
+
+// The one pass over memory. A clone per instruction set: the baseline of x86-64 has vectors of 16
+// bytes, and the square root and division make this loop wait for arithmetic, not for memory.
+template <typename T>
+[[gnu::always_inline]] inline void update_run(std::int64_t count, T* __restrict parameter,
+                                              const T* __restrict gradient, T* __restrict first,
+                                              T* __restrict second, Coefficients<T> c) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const T g = gradient[i];
+    const T m = c.beta1 * first[i] + (1 - c.beta1) * g;
+    const T v = c.beta2 * second[i] + (1 - c.beta2) * (g * g);
+    first[i] = m;
+    second[i] = v;
+    parameter[i] -= c.rate * m / (std::sqrt(v) + c.epsilon);
+  }
+}
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(__SANITIZE_ADDRESS__)
+#define EIGENSCALE_VECTOR_CLONES [[gnu::target_clones("avx2", "default")]]
+#else
+#define EIGENSCALE_VECTOR_CLONES
+#endif
+
+EIGENSCALE_VECTOR_CLONES
+void update_floats(std::int64_t count, float* parameter, const float* gradient, float* first,
+                   float* second, Coefficients<float> c) {
+  update_run(count, parameter, gradient, first, second, c);
+}
+
+EIGENSCALE_VECTOR_CLONES
+void update_doubles(std::int64_t count, double* parameter, const double* gradient, double* first,
+                    double* second, Coefficients<double> c) {
+  update_run(count, parameter, gradient, first, second, c);
+}
+
+template <typename T, typename Update>
+void update_runs(const torch::Tensor& parameter, const torch::Tensor& gradient,
+                 const torch::Tensor& first, const torch::Tensor& second, std::int64_t step,
+                 const AdamOptions& options, Update update) {
+  const auto t = static_cast<double>(step);
+  const double rate = options.learning_rate * std::sqrt(1 - std::pow(options.beta2, t)) /
+                      (1 - std::pow(options.beta1, t));
+  const Coefficients<T> c = {static_cast<T>(options.beta1), static_cast<T>(options.beta2),
+                             static_cast<T>(rate), static_cast<T>(options.epsilon)};
+  std::int64_t runs = 1;
+  std::int64_t length = parameter.numel();
+  std::int64_t stride = 0;
+  if (!parameter.is_contiguous() && !parameter.t().is_contiguous()) {
+    const int run_dimension = parameter.stride(0) == 1 ? 0 : 1;
+    length = parameter.size(run_dimension);
+    runs = parameter.size(1 - run_dimension);
+    stride = parameter.stride(1 - run_dimension);
+  }
+  for (std::int64_t run = 0; run < runs; ++run) {
+    const auto offset = run * stride;
+    update(length, parameter.data_ptr<T>() + offset, gradient.data_ptr<T>() + offset,
+           first.data_ptr<T>() + offset, second.data_ptr<T>() + offset, c);
+  }
+}
+
+void check_panels(const torch::Tensor& parameter, const torch::Tensor& gradient,
+                  const torch::Tensor& first, const torch::Tensor& second) {
+  for (const auto* other : {&gradient, &first, &second}) {
+    TORCH_CHECK(other->sizes() == parameter.sizes() && other->strides() == parameter.strides() &&
+                    other->scalar_type() == parameter.scalar_type(),
+                "Adam: parameter, gradient and moments must have one shape, strides and type");
+  }
+  TORCH_CHECK(parameter.is_contiguous() ||
+                  (parameter.dim() == 2 && (parameter.stride(0) == 1 || parameter.stride(1) == 1)),
+              "Adam: a panel needs two dimensions and unit stride in one of them");
+}
+
+}  // namespace
+
+void adam_update(const torch::Tensor& parameter, const torch::Tensor& gradient,
+                 const torch::Tensor& first_moment, const torch::Tensor& second_moment,
+                 std::int64_t step, const AdamOptions& options) {
+  check_panels(parameter, gradient, first_moment, second_moment);
+  if (parameter.scalar_type() == torch::kFloat32) {
+    update_runs<float>(parameter, gradient, first_moment, second_moment, step, options,
+                       update_floats);
+  } else {
+    update_runs<double>(parameter, gradient, first_moment, second_moment, step, options,
+                        update_doubles);
+  }
+}
+
+Adam::Adam(std::vector<torch::Tensor> parameters, const AdamOptions& options)
+    : parameters_(std::move(parameters)), options_(options) {
+  for (const auto& parameter : parameters_) {
+    first_moments_.push_back(torch::zeros_like(parameter, torch::MemoryFormat::Contiguous));
+    second_moments_.push_back(torch::zeros_like(parameter, torch::MemoryFormat::Contiguous));
+  }
+}
+
+void Adam::step() {
+  ++steps_;
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    const auto& gradient = parameters_[i].grad();
+    adam_update(parameters_[i],
+                gradient.defined() ? gradient.contiguous() : torch::zeros_like(first_moments_[i]),
+                first_moments_[i], second_moments_[i], steps_, options_);
+  }
+}
+
+void Adam::reset() {
+  steps_ = 0;
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    first_moments_[i].zero_();
+    second_moments_[i].zero_();
+  }
+}
+
+}  // namespace eigenscale

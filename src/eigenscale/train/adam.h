@@ -1,0 +1,52 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace eigenscale {
+
+struct AdamOptions {
+  double learning_rate = 1e-3;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+};
+
+/// [local] One Adam step (Kingma and Ba, ICLR 2015, the variant before section 2.1, which is
+/// TensorFlow's) in one pass over memory:
+///
+///   m <- b1 m + (1 - b1) g,   v <- b2 v + (1 - b2) g^2,
+///   p <- p - lr sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + epsilon),   t = `step` >= 1.
+///
+/// torch::optim::Adam adds epsilon to sqrt(v / (1 - b2^t)) instead, which is this rule with
+/// epsilon sqrt(1 - b2^t): the two differ only where |g| is not much larger than epsilon.
+///
+/// All four tensors have the same shape, strides and element type (float or double), and are
+/// contiguous or two-dimensional with unit stride in either dimension (panels of a larger matrix).
+void adam_update(const torch::Tensor& parameter, const torch::Tensor& gradient,
+                 const torch::Tensor& first_moment, const torch::Tensor& second_moment,
+                 std::int64_t step, const AdamOptions& options);
+
+/// Adam's state for a list of parameters, which it shares.
+class Adam {
+ public:
+  Adam(std::vector<torch::Tensor> parameters, const AdamOptions& options);
+
+  /// [local] One step by the parameters' gradients; one that has no gradient counts as zero.
+  void step();
+  /// [local] Forgets moments and step count.
+  void reset();
+
+  const AdamOptions& options() const { return options_; }
+
+ private:
+  std::vector<torch::Tensor> parameters_;
+  std::vector<torch::Tensor> first_moments_;
+  std::vector<torch::Tensor> second_moments_;
+  std::int64_t steps_ = 0;
+  AdamOptions options_;
+};
+
+}  // namespace eigenscale

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+
+namespace eigenscale {
+
+/// Decides without labels when training has stopped improving: when the best value seen is at most
+/// `minimum_improvement` (relative) below the best value seen `window` epochs earlier, and not
+/// before `first_epoch`. Both are needed: reconstruction losses rest on an early plateau (every
+/// output near the mean image) for hundreds of epochs before they fall, and Adam's full-batch loss
+/// jitters, which the best value does not.
+class PlateauRule {
+ public:
+  PlateauRule(double minimum_improvement, std::int64_t window, std::int64_t first_epoch);
+
+  /// [local] Takes the next epoch's value; true when training should stop.
+  bool add(double value);
+
+ private:
+  double minimum_improvement_;
+  std::int64_t window_;
+  std::int64_t first_epoch_;
+  std::int64_t epochs_ = 0;
+  std::deque<double> best_;
+};
+
+}  // namespace eigenscale

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "eigenscale/comm/communicator.h"
+#include "eigenscale/nn/autoencoder.h"
+#include "eigenscale/train/adam.h"
+
+namespace eigenscale {
+
+struct PretrainingOptions {
+  /// Ends after this many epochs at the latest.
+  std::int64_t max_epochs = 10000;
+  /// Also stop on a plateau of the RMSE; false runs exactly `max_epochs` (or to the target).
+  bool stop_on_plateau = true;
+  double minimum_improvement = 0.01;
+  std::int64_t plateau_window = 500;
+  std::int64_t plateau_first_epoch = 1000;
+  /// Stop when the RMSE per feature is at most this; 0 for never.
+  double target_rmse = 0;
+  /// Rows of one forward and backward pass; bounds the memory of the activations, not the batch.
+  std::int64_t chunk_rows = 2048;
+  AdamOptions adam;
+};
+
+/// What is known after one epoch, of the parameters it started from.
+struct EpochReport {
+  std::int64_t epoch = 0;  ///< from 1
+  double loss = 0;         ///< 1/2 sum ||X - Xr||^2 over all samples
+  double rmse = 0;         ///< root of the mean squared error per feature, in units of the input
+};
+
+struct PretrainingResult {
+  EpochReport last;
+  std::string stopped_by;  ///< "plateau", "target RMSE", "epochs", "request" or "no parameters"
+};
+
+/// [collective] Trains the autoencoder on all rows of all ranks (`rows`: this rank's, n_p x D,
+/// maybe none) by full-batch Adam on 1/2 sum ||X - decode(encode(X))||^2. `on_epoch` is called on
+/// every rank after each epoch with the same values; training stops when it returns false, which
+/// it must do on all ranks alike. Throws NumericalError on all ranks when the loss is not finite.
+PretrainingResult pretrain(const Communicator& communicator, Autoencoder& autoencoder,
+                           const torch::Tensor& rows, const PretrainingOptions& options,
+                           const std::function<bool(const EpochReport&)>& on_epoch = {});
+
+/// [collective] Root mean squared reconstruction error per feature over all samples.
+double reconstruction_rmse(const Communicator& communicator, Autoencoder& autoencoder,
+                           const torch::Tensor& rows, std::int64_t chunk_rows = 2048);
+
+}  // namespace eigenscale

@@ -1,0 +1,78 @@
+"""Memory per rank shrinks as ranks grow: nothing of size N x N, N x d or d x d lives on one."""
+
+import array
+import glob
+import json
+import os
+
+import program
+
+
+def write_rows(path, samples, features):
+    state, values = 1, array.array("f")
+    for _ in range(samples * features):
+        state = (1103515245 * state + 12345) % 2147483648
+        values.append(state / 2147483648)
+    with open(path, "wb") as file:
+        file.write(program.npy_bytes((samples, features), values))
+
+
+class LargestAllocation(program.ProgramTest):
+    SAMPLES, FEATURES = 900, 1024
+
+    def largest(self, ranks):
+        log = self.path(f"allocations-{ranks}")
+        run = program.run(
+            "eigenscale-cluster", "--data", self.path("data.npy"), "--clusters", 5,
+            "--labels", self.path("labels.npy"), "--finetune-steps", 3, "--subspace-dim", 3,
+            "--output", self.path(f"run-{ranks}"), ranks=ranks, timeout=300,
+            environment={"LD_PRELOAD": os.environ["EIGENSCALE_PRELOAD"],
+                         "EIGENSCALE_ALLOCATION_LOG": log})
+        self.assertEqual(run.code, 0, run.errors)
+        with open(self.path(f"run-{ranks}/summary.json")) as file:
+            self.assertEqual(json.load(file)["ranks"], ranks)
+        sizes = []
+        for name in glob.glob(log + ".*"):
+            with open(name) as file:
+                sizes.append(int(file.read()))
+        self.assertGreaterEqual(len(sizes), ranks)
+        return max(sizes)
+
+    def test_no_rank_holds_a_whole_matrix(self):
+        write_rows(self.path("data.npy"), self.SAMPLES, self.FEATURES)
+        program.write_npy(self.path("labels.npy"), (self.SAMPLES,),
+                          [i % 5 for i in range(self.SAMPLES)], "q")
+        n, d = self.SAMPLES, self.FEATURES
+        whole = 4 * min(n * n, n * d, d * d)  # single precision: the smallest forbidden block
+        # Eight ranks: the largest legitimate block is ScaLAPACK's work space, 2 N^2 / P doubles.
+        self.assertLess(self.largest(8), whole)
+        # One rank holds them all; this also shows that the count sees them.
+        self.assertGreaterEqual(self.largest(1), whole)
+
+
+class PeakMemory(program.ProgramTest):
+    SAMPLES = 8000
+
+    def net_peak(self, ranks):
+        run = program.run(
+            "eigenscale-cluster", "--data", self.path("data/data.npy"), "--clusters", 4,
+            "--finetune-steps", 2, "--subspace-dim", 2, "--output", self.path(f"run-{ranks}"),
+            ranks=ranks, timeout=800)
+        self.assertEqual(run.code, 0, run.errors)
+        with open(self.path(f"run-{ranks}/summary.json")) as file:
+            memory = json.load(file)["peak_memory_bytes"]
+        return memory["max_rank"] - memory["startup_max_rank"]
+
+    def test_falls_with_the_ranks_as_documented(self):
+        run = program.run("eigenscale-generate", "--samples", self.SAMPLES, "--ambient-dim", 32,
+                          "--subspace-dim", 2, "--clusters", 4, "--output", self.path("data"))
+        self.assertEqual(run.code, 0, run.errors)
+        for ranks in (2, 4):
+            # docs/clustering.md: at most 40 N^2 / P bytes, plus 150 MB that do not depend on N
+            # (message buffers, libraries' work space).
+            bound = 40 * self.SAMPLES ** 2 / ranks + 150e6
+            self.assertLess(self.net_peak(ranks), bound, f"{ranks} ranks")
+
+
+if __name__ == "__main__":
+    program.main()

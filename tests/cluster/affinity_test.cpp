@@ -1,0 +1,75 @@
+#include "eigenscale/cluster/affinity.h"
+
+#include "cluster_test_support.h"
+#include "eigenscale/cluster/closed_form.h"
+#include "eigenscale/cluster/discretization.h"
+#include "eigenscale/cluster/metrics.h"
+#include "eigenscale/cluster/spectral_embedding.h"
+
+namespace eigenscale {
+namespace {
+
+using test::world;
+
+ClusteringSettings settings() {
+  ClusteringSettings result;
+  result.threshold = 0.5;
+  result.subspace_dim = 2;
+  result.affinity_power = 2;
+  return result;
+}
+
+TEST(Affinity, IsSymmetricBetweenZeroAndOne) {
+  const auto data = test::orthogonal_subspaces(3, 12);
+  const RowPartition partition(36, world().size());
+  const auto range = partition.range(world().rank());
+  for (const auto& grid : test::all_grids()) {
+    const auto coefficients =
+        closed_form(data.rows.narrow(0, range.begin, range.size()), partition, grid, 6);
+    const auto affinity =
+        smooth_affinity(coefficients.matrix, grid, partition, settings(), 3, true).matrix;
+    auto whole = torch::zeros({36, 36}, torch::kFloat64);
+    const auto rows = affinity.layout().global_rows();
+    const auto columns = affinity.layout().global_columns();
+    if (affinity.local().numel() > 0) {
+      whole.index_put_({rows.unsqueeze(1), columns.unsqueeze(0)}, affinity.local());
+    }
+    world().all_reduce(whole);
+    EXPECT_TRUE(whole.allclose(whole.t(), 0, 1e-14));
+    EXPECT_GE(whole.min().item<double>(), 0);
+    EXPECT_DOUBLE_EQ(whole.max().item<double>(), 1);
+    // Orthogonal subspaces have nothing in common.
+    const auto different = data.labels.unsqueeze(1) != data.labels.unsqueeze(0);
+    EXPECT_LT(whole.masked_select(different).max().item<double>(), 1e-20);
+  }
+}
+
+TEST(Affinity, SubspacesAreFoundThroughTheWholeSpectralPhase) {
+  const auto data = test::orthogonal_subspaces(4, 15);
+  const RowPartition partition(60, world().size());
+  const auto range = partition.range(world().rank());
+  const auto own = data.rows.narrow(0, range.begin, range.size());
+  const auto own_classes = data.labels.narrow(0, range.begin, range.size());
+  for (const auto& grid : test::all_grids()) {
+    const auto coefficients = closed_form(own, partition, grid, 8);
+    auto affinity = smooth_affinity(coefficients.matrix, grid, partition, settings(), 4, true);
+    const auto embedding = spectral_embedding(affinity.matrix, partition, 4);
+    const auto found = discretize(world(), partition, embedding.rows, {});
+    EXPECT_DOUBLE_EQ(
+        clustering_metrics(confusion_matrix(world(), found.labels, own_classes)).accuracy, 1);
+  }
+}
+
+TEST(Affinity, RawAffinityIsTheSymmetricMagnitude) {
+  const auto whole = test::random_matrix(23, 23, 101);
+  const auto expected = (whole.abs() + whole.abs().t()) / 2;
+  for (const auto& grid : test::all_grids()) {
+    auto matrix = DistributedMatrix::zeros(spectral_layout(23, grid), torch::kFloat64);
+    matrix.local().copy_(test::local_part(whole, matrix.layout()));
+    const auto affinity = raw_affinity(matrix, grid);
+    EXPECT_TRUE(affinity.local().equal(test::local_part(expected, affinity.layout())));
+  }
+}
+
+}  // namespace
+}  // namespace eigenscale

@@ -1,0 +1,143 @@
+#include "eigenscale/data/samples.h"
+
+#include <limits>
+
+#include "data/test_files.h"
+#include "eigenscale/data/labels.h"
+
+namespace eigenscale::test {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+class Loading : public testing::Test {
+ protected:
+  // The directory must not go before all ranks are done with it.
+  void TearDown() override { world().barrier(); }
+
+  std::string put(const std::string& bytes) {
+    const auto path = directory_.path() / (std::to_string(number_++) + ".npy");
+    put_file(path, bytes);
+    return path;
+  }
+  std::string sample_error(const std::string& path, torch::ScalarType type = torch::kFloat32) {
+    return agreed_error(ExitCode::kInput, [&] { load_samples(world(), path, type); });
+  }
+  std::string label_error(const std::string& path, std::int64_t samples) {
+    return agreed_error(ExitCode::kInput,
+                        [&] { load_labels(world(), path, RowPartition(samples, world().size())); });
+  }
+  SharedDirectory directory_;
+  int number_ = 0;
+};
+
+TEST_F(Loading, EachRankGetsItsRows) {
+  // 5 rows on 4 ranks are 2, 2, 1, 0; one row leaves all ranks but the first without.
+  for (const int count : {5, 1}) {
+    std::vector<double> values(count * 2);
+    std::iota(values.begin(), values.end(), 0);
+    const std::string path = put(npy_of("(" + std::to_string(count) + ", 2)", values));
+    for (const auto type : {torch::kFloat32, torch::kFloat64}) {
+      const Samples samples = load_samples(world(), path, type);
+      const RowRange own = own_range(count);
+      EXPECT_EQ(samples.partition.rows(), count);
+      EXPECT_EQ(samples.shape, std::vector<std::int64_t>{2});
+      EXPECT_EQ(samples.rows.scalar_type(), type);
+      EXPECT_TRUE(torch::equal(
+          samples.rows,
+          torch::arange(count * 2).view({count, 2}).slice(0, own.begin, own.end).to(type)));
+    }
+  }
+}
+
+TEST_F(Loading, ChunksJoinWithoutSeams) {
+  // 3 MiB per row: five rows to a chunk.
+  const std::int64_t count = 23;
+  const std::int64_t size = std::int64_t{768} << 10;
+  std::string bytes;
+  for (std::int64_t row = 0; row < count; ++row) {
+    bytes += std::string(size, static_cast<char>(row));
+  }
+  const std::string path = put(npy_bytes(npy_dictionary("|u1", "(23, 786432)"), bytes));
+  const Samples samples = load_samples(world(), path, torch::kFloat32);
+  const RowRange own = own_range(count);
+  EXPECT_TRUE(torch::equal(samples.rows, torch::arange(own.begin, own.end)
+                                             .to(torch::kFloat32)
+                                             .view({own.size(), 1})
+                                             .expand({own.size(), size})));
+}
+
+TEST_F(Loading, ScalesOnlyWhenAsked) {
+  const std::string path = put(npy_bytes(npy_dictionary("|u1", "(3,)"), {'\0', '\7', '\xff'}));
+  const RowRange own = own_range(3);
+  EXPECT_TRUE(torch::equal(load_samples(world(), path, torch::kFloat32).rows,
+                           torch::tensor({0.F, 7.F, 255.F}).slice(0, own.begin, own.end)));
+  // Rounded once, from double precision.
+  EXPECT_TRUE(torch::equal(
+      load_samples(world(), path, torch::kFloat32, 1.0 / 255).rows,
+      torch::tensor({0.F, static_cast<float>(7 * (1.0 / 255)), 1.F}).slice(0, own.begin, own.end)));
+}
+
+TEST_F(Loading, ValuesThatAreNotFiniteAreNamed) {
+  std::vector<double> values(5 * 6, 1.0);
+  values[4 * 6 + 5] = kNaN;
+  EXPECT_THAT(sample_error(put(npy_of("(5, 2, 3)", values))),
+              AllOf(HasSubstr(".npy' row 4, element (1, 2) is"), HasSubstr("nan")));
+  values[4 * 6 + 5] = 0;
+  values[6] = -kInfinity;
+  EXPECT_THAT(sample_error(put(npy_of("(5, 2, 3)", values))),
+              HasSubstr("row 1, element (0, 0) is -inf"));
+  EXPECT_THAT(sample_error(put(npy_of("(3,)", {0, 1, kInfinity}))), HasSubstr("row 2 is inf"));
+  // Found on two ranks: the message of the first counts.
+  EXPECT_THAT(sample_error(put(npy_of("(4,)", {0, kNaN, 2, kNaN}))), HasSubstr("row 1 is"));
+}
+
+TEST_F(Loading, OverflowOfTheRequestedTypeIsNamed) {
+  const std::string path = put(npy_of("(2,)", {1e300, 1}));
+  EXPECT_THAT(sample_error(path),
+              AllOf(HasSubstr("row 0 is 1e+300"), HasSubstr("inf"), HasSubstr("Float")));
+  EXPECT_EQ(load_samples(world(), path, torch::kFloat64).partition.rows(), 2);
+}
+
+TEST_F(Loading, NoSamplesAreRefused) {
+  EXPECT_THAT(sample_error(put(npy_of("(0, 4)", {}))), HasSubstr("no samples"));
+  EXPECT_THAT(sample_error(put(npy_of("(4, 0)", {}))), HasSubstr("without elements"));
+}
+
+TEST_F(Loading, LabelsOfAnyType) {
+  const RowPartition partition(5, world().size());
+  const RowRange own = own_range(5);
+  const auto expected =
+      torch::tensor({0, 2, 1, 2, 300}, torch::kInt64).slice(0, own.begin, own.end);
+  std::string integers;
+  for (const int label : {0, 2, 1, 2, 300}) {
+    append(integers, static_cast<std::int16_t>(label), std::endian::big);
+  }
+  for (const std::string& bytes :
+       {npy_of("(5,)", {0, 2, 1, 2, 300}), npy_of("(5, 1)", {0, 2, 1, 2, 300}),
+        npy_bytes(npy_dictionary(">i2", "(5,)"), integers),
+        npy_bytes(npy_dictionary(">u2", "(5, 1)"), integers)}) {
+    const auto labels = load_labels(world(), put(bytes), partition);
+    EXPECT_EQ(labels.scalar_type(), torch::kInt64);
+    EXPECT_TRUE(torch::equal(labels, expected));
+  }
+}
+
+TEST_F(Loading, WrongLabelsAreNamed) {
+  EXPECT_THAT(label_error(put(npy_of("(3,)", {0, 1, 2})), 5),
+              AllOf(HasSubstr("3 labels"), HasSubstr("5 samples")));
+  EXPECT_THAT(label_error(put(npy_of("(2, 2)", {0, 1, 2, 3})), 2), HasSubstr("not a list"));
+  EXPECT_THAT(label_error(put(npy_of("(3,)", {0, 1, -2})), 3), HasSubstr("row 2 is -2"));
+  EXPECT_THAT(label_error(put(npy_of("(3,)", {0, 1.5, 2})), 3), HasSubstr("row 1 is 1.5"));
+  EXPECT_THAT(label_error(put(npy_of("(3,)", {kNaN, 1, 2})), 3), HasSubstr("row 0 is"));
+  EXPECT_THAT(label_error(put(npy_of("(3,)", {kInfinity, 1, 2})), 3), HasSubstr("row 0 is inf"));
+  EXPECT_THAT(label_error(put(npy_bytes(npy_dictionary("|i1", "(2,)"), "\1\xff")), 2),
+              HasSubstr("row 1 is -1"));
+}
+
+}  // namespace
+}  // namespace eigenscale::test

@@ -1,0 +1,53 @@
+#include "eigenscale/linalg/products.h"
+
+#include "eigenscale/linalg/singular_values.h"
+#include "linalg_test_support.h"
+
+namespace eigenscale {
+namespace {
+
+using test::world;
+
+TEST(Products, EqualTheDenseProductForEveryTransposition) {
+  for (const auto& grid : test::all_grids()) {
+    for (const auto type : {torch::kFloat64, torch::kFloat32}) {
+      for (const bool transpose_a : {false, true}) {
+        for (const bool transpose_b : {false, true}) {
+          const std::int64_t m = 11;
+          const std::int64_t n = 6;
+          const std::int64_t k = 9;
+          const auto a = test::random_matrix(m, k, 1).to(type);
+          const auto b = test::random_matrix(k, n, 2).to(type);
+          const auto stored_a = transpose_a ? a.t().contiguous() : a;
+          const auto stored_b = transpose_b ? b.t().contiguous() : b;
+          const auto layout = [&](const torch::Tensor& matrix) {
+            return BlockCyclicLayout{matrix.size(0), matrix.size(1), 2, 2, grid};
+          };
+          const auto c =
+              multiply(test::distribute(stored_a, layout(stored_a)),
+                       test::distribute(stored_b, layout(stored_b)), transpose_a, transpose_b);
+          // k terms of order one: k eps.
+          const double bound = type == torch::kFloat64 ? 1e-13 : 1e-5;
+          EXPECT_TRUE(c.local().allclose(test::local_part(a.matmul(b), c.layout()), 0, bound));
+        }
+      }
+    }
+  }
+}
+
+TEST(SingularValues, EqualThoseOfTheDenseMatrix) {
+  for (const auto& [rows, columns] :
+       std::vector<std::pair<std::int64_t, std::int64_t>>{{20, 5}, {6, 15}, {1, 4}}) {
+    const auto whole = test::random_matrix(rows, columns, 3);
+    const RowPartition partition(rows, world().size());
+    const auto range = partition.range(world().rank());
+    const auto expected = std::get<1>(torch::linalg_svd(whole, false));
+    const auto found = singular_values(whole.narrow(0, range.begin, range.size()), partition,
+                                       test::all_grids().front());
+    // The Gram matrix squares: sqrt(eps) of the largest value.
+    EXPECT_TRUE(found.allclose(expected, 0, 1.5e-8 * expected[0].item<double>()));
+  }
+}
+
+}  // namespace
+}  // namespace eigenscale

@@ -1,0 +1,119 @@
+#include "eigenscale/linalg/symmetric_eigen.h"
+
+#include <limits>
+
+#include "eigenscale/core/errors.h"
+#include "linalg_test_support.h"
+
+namespace eigenscale {
+namespace {
+
+using test::world;
+
+/// A symmetric matrix with this spectrum and random vectors.
+torch::Tensor with_spectrum(const torch::Tensor& values) {
+  const std::int64_t n = values.size(0);
+  const auto q = std::get<0>(torch::linalg_qr(test::random_matrix(n, n, 17)));
+  const auto matrix = (q * values).matmul(q.t());
+  return (matrix + matrix.t()) / 2;
+}
+
+std::vector<EigenSolver> solvers() {
+  std::vector<EigenSolver> result = {EigenSolver::kAutomatic};
+  if (world().size() == 1) {
+    result.push_back(EigenSolver::kLapack);
+  }
+  for (const auto& name : eigen_solvers()) {
+    if (name.starts_with("ScaLAPACK")) {
+      result.push_back(EigenSolver::kScalapack);
+    }
+    if (name.starts_with("ELPA one")) {
+      result.push_back(EigenSolver::kElpaOneStage);
+    }
+    if (name.starts_with("ELPA two")) {
+      result.push_back(EigenSolver::kElpaTwoStage);
+    }
+  }
+  return result;
+}
+
+bool applicable(EigenSolver solver, std::int64_t n) {
+  const bool elpa = solver == EigenSolver::kElpaOneStage || solver == EigenSolver::kElpaTwoStage;
+  return !elpa || n >= 8;  // every process must own a block of the layouts below
+}
+
+void check(const torch::Tensor& spectrum, std::int64_t block) {
+  const std::int64_t n = spectrum.size(0);
+  const auto whole = with_spectrum(spectrum);
+  const double norm = spectrum.abs().max().item<double>();
+  // Backward stability: a modest multiple of n eps ||A||, and n eps for orthogonality.
+  const double bound = 20 * static_cast<double>(n) * std::numeric_limits<double>::epsilon();
+  const std::int64_t few = std::max<std::int64_t>(1, n / 10);
+  for (const auto& grid : test::all_grids()) {
+    const auto matrix = test::distribute(whole, {n, n, block, block, grid});
+    for (const auto solver : solvers()) {
+      if (!applicable(solver, n)) {
+        continue;
+      }
+      for (const auto& range : {EigenRange::all(), EigenRange::largest(few),
+                                EigenRange::smallest(few), EigenRange::largest_magnitude(few)}) {
+        const auto found = symmetric_eigen(matrix, range, {.solver = solver, .verify = true});
+        SCOPED_TRACE(testing::Message() << found.solver << ", block " << block);
+        auto expected = std::get<0>(spectrum.sort(0, true));
+        if (range.kind == EigenRange::Kind::kSmallest) {
+          expected = expected.flip(0).narrow(0, 0, few);
+        } else if (range.kind == EigenRange::Kind::kLargest) {
+          expected = expected.narrow(0, 0, few);
+        } else if (range.kind == EigenRange::Kind::kLargestMagnitude) {
+          const auto order = std::get<1>(expected.abs().sort(true, 0, true));
+          expected = expected.index_select(0, order).narrow(0, 0, few);
+        }
+        EXPECT_TRUE(found.values.abs().allclose(expected.abs(), 0, bound * norm));
+        EXPECT_LT(found.residual, bound * norm / found.values.abs().max().item<double>());
+        EXPECT_LT(found.orthogonality, bound);
+      }
+    }
+    // The matrix is left as it was.
+    EXPECT_TRUE(matrix.local().equal(test::local_part(whole, matrix.layout())));
+  }
+}
+
+TEST(SymmetricEigen, SolvesSpectraOfAllKinds) {
+  check(torch::tensor({2.5}, torch::kFloat64), 1);
+  check(torch::tensor({1.0, -3.0}, torch::kFloat64), 1);
+  check(torch::linspace(-1, 2, 31, torch::kFloat64), 4);
+  check(torch::linspace(-2, 1, 100, torch::kFloat64), 8);
+  check(torch::ones({24}, torch::kFloat64), 2);
+  check(torch::cat({torch::ones({20}), torch::full({20}, -1.0), torch::zeros({23})})
+            .to(torch::kFloat64),
+        8);
+  check(torch::logspace(-8, 3, 65, 10, torch::kFloat64), 16);
+}
+
+TEST(SymmetricEigen, OblongBlocksAndSignsAreTakenCareOf) {
+  const auto whole = with_spectrum(torch::linspace(1, 9, 37, torch::kFloat64));
+  const auto reference = symmetric_eigen(
+      test::distribute(whole, {37, 37, 4, 4, test::all_grids()[0]}), EigenRange::largest(3));
+  for (const auto& grid : test::all_grids()) {
+    const auto found =
+        symmetric_eigen(test::distribute(whole, {37, 37, 10, 5, grid}), EigenRange::largest(3));
+    // Vectors of separated eigenvalues, gap 0.2 of norm 9: n eps norm / gap, times ten.
+    EXPECT_TRUE(found.vectors.allclose(reference.vectors, 0, 10 * 37 * 2.2e-16 * 9 / 0.2));
+  }
+}
+
+TEST(SymmetricEigen, RefusesWhatIsNotFiniteOnAllRanks) {
+  auto whole = torch::eye(12, torch::kFloat64);
+  whole[11][11] = std::numeric_limits<double>::quiet_NaN();
+  try {
+    symmetric_eigen(test::distribute(whole, {12, 12, 2, 2, test::all_grids()[0]}),
+                    EigenRange::all());
+    FAIL() << "did not throw";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit_code(), ExitCode::kNumerical);
+    EXPECT_TRUE(error.agreed());
+  }
+}
+
+}  // namespace
+}  // namespace eigenscale

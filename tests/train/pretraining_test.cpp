@@ -1,0 +1,166 @@
+#include "eigenscale/train/pretraining.h"
+
+#include <cmath>
+#include <fstream>
+#include <limits>
+
+#include "eigenscale/core/errors.h"
+#include "eigenscale/core/row_partition.h"
+#include "eigenscale/nn/safetensors.h"
+#include "support/mpi_test.h"
+
+namespace eigenscale {
+namespace {
+
+AutoencoderSpecification convolutional(std::vector<std::int64_t> channels,
+                                       std::vector<std::int64_t> kernels, std::int64_t size) {
+  AutoencoderSpecification specification;
+  specification.kind = EncoderKind::kConvolution;
+  specification.channels = std::move(channels);
+  specification.kernels = std::move(kernels);
+  specification.image_shape = {1, size, size};
+  specification.features = size * size;
+  return specification;
+}
+
+torch::Tensor synthetic_rows(std::int64_t rows, std::int64_t features) {
+  torch::manual_seed(5);
+  return torch::rand({rows, features}, torch::kFloat64);
+}
+
+torch::Tensor own(const torch::Tensor& rows) {
+  const auto range = RowPartition(rows.size(0), test::world().size()).range(test::world().rank());
+  return rows.narrow(0, range.begin, range.size());
+}
+
+std::vector<double> losses(const Communicator& communicator, const torch::Tensor& rows,
+                           std::int64_t chunk_rows) {
+  Autoencoder network(convolutional({3, 2}, {3, 5}, 10), torch::kFloat64, 1);
+  PretrainingOptions options;
+  options.max_epochs = 50;
+  options.chunk_rows = chunk_rows;
+  std::vector<double> result;
+  pretrain(communicator, network, rows, options, [&](const EpochReport& report) {
+    result.push_back(report.loss);
+    return true;
+  });
+  return result;
+}
+
+TEST(PretrainingTest, DependsNeitherOnRanksNorOnChunks) {
+  const auto rows = synthetic_rows(9, 100);
+  // Every rank alone with all rows is the run on one rank.
+  const auto alone = test::world().split(test::world().rank(), 0);
+  const auto expected = losses(*alone, rows, 2048);
+  ASSERT_EQ(expected.size(), 50);
+  EXPECT_LT(expected.back(), 0.9 * expected.front());
+  for (const std::int64_t chunk_rows : {2048, 2}) {
+    const auto actual = losses(test::world(), own(rows), chunk_rows);
+    ASSERT_EQ(actual.size(), 50);
+    for (std::size_t i = 0; i < actual.size(); ++i) {
+      // Rounding of the sums, 1e-16, grown by 50 steps of Adam.
+      EXPECT_NEAR(actual[i], expected[i], 1e-10 * expected[i]) << "epoch " << i + 1;
+    }
+  }
+}
+
+TEST(PretrainingTest, RepeatsBitForBit) {
+  const auto rows = synthetic_rows(7, 100);
+  EXPECT_EQ(losses(test::world(), own(rows), 2048), losses(test::world(), own(rows), 2048));
+}
+
+TEST(PretrainingTest, StopsForEachReason) {
+  const auto rows = synthetic_rows(6, 100);
+  const auto run = [&](PretrainingOptions options, std::int64_t request = 0) {
+    Autoencoder network(convolutional({2}, {3}, 10), torch::kFloat64, 1);
+    return pretrain(test::world(), network, own(rows), options,
+                    [&](const EpochReport& report) { return report.epoch != request; });
+  };
+  PretrainingOptions options;
+  options.max_epochs = 12;
+  auto result = run(options);
+  EXPECT_EQ(result.stopped_by, "epochs");
+  EXPECT_EQ(result.last.epoch, 12);
+  EXPECT_EQ(run(options, 5).stopped_by, "request");
+  EXPECT_EQ(run(options, 5).last.epoch, 5);
+  options.target_rmse = 10;
+  EXPECT_EQ(run(options).stopped_by, "target RMSE");
+  options.target_rmse = 0;
+  options.plateau_window = 2;
+  options.plateau_first_epoch = 6;
+  options.minimum_improvement = 0.9;
+  result = run(options);
+  EXPECT_EQ(result.stopped_by, "plateau");
+  EXPECT_EQ(result.last.epoch, 6);
+  options.stop_on_plateau = false;
+  EXPECT_EQ(run(options).stopped_by, "epochs");
+}
+
+TEST(PretrainingTest, NothingToTrainWithoutParameters) {
+  AutoencoderSpecification specification;
+  specification.features = 100;
+  Autoencoder network(specification, torch::kFloat64, 1);
+  const auto rows = own(synthetic_rows(6, 100));
+  EXPECT_EQ(pretrain(test::world(), network, rows, {}).stopped_by, "no parameters");
+  EXPECT_EQ(reconstruction_rmse(test::world(), network, rows), 0);
+}
+
+TEST(PretrainingTest, LossThatIsNotFiniteEndsAllRanks) {
+  auto rows = synthetic_rows(6, 100);
+  rows[0][0] = std::numeric_limits<double>::quiet_NaN();  // only rank 0 owns it
+  Autoencoder network(convolutional({2}, {3}, 10), torch::kFloat64, 1);
+  try {
+    pretrain(test::world(), network, own(rows), {});
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit_code(), ExitCode::kNumerical);
+    EXPECT_TRUE(error.agreed());
+  }
+}
+
+// Little-endian C-order NPY files behind a header of 128 bytes, which those of the test data are.
+template <typename T>
+torch::Tensor read_rows(const std::filesystem::path& path, torch::ScalarType type,
+                        std::int64_t rows) {
+  auto tensor = torch::empty({rows, 1024}, type);
+  std::ifstream file(path, std::ios::binary);
+  file.seekg(128);
+  file.read(reinterpret_cast<char*>(tensor.data_ptr<T>()),
+            static_cast<std::streamsize>(tensor.nbytes()));
+  EXPECT_TRUE(file) << path;
+  return tensor.to(torch::kFloat32);
+}
+
+double authors_rmse(const AutoencoderSpecification& specification, const torch::Tensor& rows,
+                    const std::filesystem::path& weights) {
+  Autoencoder network(specification, torch::kFloat32, 1);
+  load_parameters(network, read_safetensors(weights), weights);
+  return reconstruction_rmse(test::world(), network, own(rows));
+}
+
+TEST(PretrainingTest, AuthorsWeightsReconstructOrl) {
+  const auto data = test::data_directory();
+  if (data.empty()) {
+    GTEST_SKIP() << "no real data";
+  }
+  const auto rows = read_rows<std::uint8_t>(data / "orl.npy", torch::kUInt8, 400);
+  // 18.2 grey levels with the right padding and order of layers; wrong ones give far more.
+  EXPECT_NEAR(authors_rmse(convolutional({3, 3, 5}, {3, 3, 3}, 32), rows,
+                           data / "orl-pretrained.safetensors"),
+              18.2, 0.05);
+}
+
+TEST(PretrainingTest, AuthorsWeightsReconstructCoil20) {
+  const auto data = test::data_directory();
+  if (data.empty()) {
+    GTEST_SKIP() << "no real data";
+  }
+  const auto rows = read_rows<float>(data / "coil20.npy", torch::kFloat32, 1440);
+  // The range own pre-training reaches on these data.
+  EXPECT_LE(
+      authors_rmse(convolutional({15}, {3}, 32), rows, data / "coil20-pretrained.safetensors"),
+      0.02);
+}
+
+}  // namespace
+}  // namespace eigenscale
