@@ -119,8 +119,8 @@ void override_settings(const ProgramOptions& options, ClusteringSettings& settin
     }
   }
   if (options.has("norm")) {
-    settings.norm = choice(options, "norm", {"l1", "l2"}) == 0 ? CoefficientNorm::kL1
-                                                               : CoefficientNorm::kL2;
+    settings.norm =
+        choice(options, "norm", {"l1", "l2"}) == 0 ? CoefficientNorm::kL1 : CoefficientNorm::kL2;
   }
   override(options, "weight-coefficient", settings.weight_coefficient);
   override(options, "weight-self-expression", settings.weight_self_expression);
@@ -144,9 +144,11 @@ ClusteringRunOptions run_options(const ProgramOptions& options) {
   run.trace = options.get<bool>("trace");
   choice(options, "progress", {"auto", "always", "never"});
   if (choice(options, "device", {"cpu", "cuda"}) == 1) {
-    throw OptionError("--device cuda: " + std::string(torch::cuda::is_available()
-                          ? "clustering runs on the CPU only in this version"
-                          : "no usable GPU: this libtorch sees no CUDA device on the host"));
+    throw OptionError(
+        "--device cuda: " +
+        std::string(torch::cuda::is_available()
+                        ? "clustering runs on the CPU only in this version"
+                        : "no usable GPU: this libtorch sees no CUDA device on the host"));
   }
 
   run.clustering.clusters = options.get<std::int64_t>("clusters");
@@ -183,7 +185,8 @@ ClusteringRunOptions run_options(const ProgramOptions& options) {
 
 int cluster_main(const Communicator& world, int argc, char** argv) {
   auto options = describe_options();
-  on_all_ranks(world, [&] { options.parse(argc, argv); }, ExitCode::kOptions);
+  on_all_ranks(
+      world, [&] { options.parse(argc, argv); }, ExitCode::kOptions);
   if (options.wants_text()) {
     if (world.rank() == 0) {
       std::cout << options.text() << std::flush;

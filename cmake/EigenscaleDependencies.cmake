@@ -1,7 +1,7 @@
 # Finds what eigenscale stands on and wraps each dependency in one imported target, as a system
 # include so that only our own code is held to our warnings. Also included by the installed
 # package, which therefore finds the same set.
-include_guard(GLOBAL)
+include_guard(DIRECTORY)
 
 find_package(PkgConfig REQUIRED)
 find_package(MPI REQUIRED COMPONENTS CXX)
@@ -14,6 +14,11 @@ find_package(Threads REQUIRED)
 find_path(RANDOM123_INCLUDE_DIR Random123/philox.h REQUIRED)
 find_path(DLIB_INCLUDE_DIR dlib/optimization/max_cost_assignment.h REQUIRED)
 pkg_check_modules(OpenBLAS REQUIRED IMPORTED_TARGET openblas)
+
+# Imported, so that the installed package makes its own from the libtorch it finds.
+add_library(eigenscale_torch INTERFACE IMPORTED)
+target_include_directories(eigenscale_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
+target_link_libraries(eigenscale_torch INTERFACE ${TORCH_LIBRARIES})
 
 function(eigenscale_pkg_dependency name module)
   pkg_check_modules(${name} QUIET IMPORTED_TARGET ${module})

@@ -1,0 +1,38 @@
+# What `cmake --install` puts where, and the package that find_package(eigenscale) finds there:
+# the programs, one static library per room, the headers, and the targets eigenscale::<room> and
+# eigenscale::eigenscale, which is all of them.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+get_property(eigenscale_rooms GLOBAL PROPERTY EIGENSCALE_ROOMS)
+get_property(eigenscale_apps GLOBAL PROPERTY EIGENSCALE_APPS)
+set(eigenscale_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/eigenscale)
+
+# A libtorch or MPI outside the system's folders is found again where it was linked.
+if(eigenscale_apps)
+  set_target_properties(${eigenscale_apps} PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+endif()
+
+set_target_properties(eigenscale_options PROPERTIES EXPORT_NAME options)
+install(TARGETS eigenscale eigenscale_options ${eigenscale_rooms} EXPORT eigenscale
+  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
+  INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(TARGETS ${eigenscale_apps} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/src/eigenscale DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+  FILES_MATCHING PATTERN "*.h")
+install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/CITATION.cff
+  DESTINATION ${CMAKE_INSTALL_DOCDIR})
+
+install(EXPORT eigenscale NAMESPACE eigenscale:: FILE eigenscale-targets.cmake
+  DESTINATION ${eigenscale_package_dir})
+configure_package_config_file(
+  ${PROJECT_SOURCE_DIR}/cmake/eigenscale-config.cmake.in
+  ${PROJECT_BINARY_DIR}/eigenscale-config.cmake
+  INSTALL_DESTINATION ${eigenscale_package_dir} NO_SET_AND_CHECK_MACRO)
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/eigenscale-config-version.cmake
+  COMPATIBILITY SameMinorVersion)
+install(FILES
+  ${PROJECT_BINARY_DIR}/eigenscale-config.cmake
+  ${PROJECT_BINARY_DIR}/eigenscale-config-version.cmake
+  ${PROJECT_SOURCE_DIR}/cmake/EigenscaleDependencies.cmake
+  DESTINATION ${eigenscale_package_dir})

@@ -41,10 +41,6 @@ function(eigenscale_use_torch target)
   target_precompile_headers(${target} REUSE_FROM eigenscale_torch_header)
 endfunction()
 
-add_library(eigenscale_torch INTERFACE)
-target_include_directories(eigenscale_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
-target_link_libraries(eigenscale_torch INTERFACE ${TORCH_LIBRARIES})
-
 file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/torch_header.cpp "")
 add_library(eigenscale_torch_header STATIC ${CMAKE_CURRENT_BINARY_DIR}/torch_header.cpp)
 target_compile_options(eigenscale_torch_header PRIVATE ${EIGENSCALE_WARNINGS})

@@ -29,30 +29,35 @@ struct Selection {
   Field field = Field::kImages;
 };
 
+void apply_word(Selection& selection, const std::string& word, const std::string& path) {
+  std::int64_t record_bytes = selection.record_bytes;
+  if (word == "cifar10") {
+    record_bytes = kCifar10Record;
+  } else if (word == "cifar100") {
+    record_bytes = kCifar100Record;
+  } else if (word == "labels") {
+    selection.field = Field::kLabels;
+  } else if (word == "fine-labels" || word == "coarse-labels") {
+    selection.field = word == "fine-labels" ? Field::kFineLabels : Field::kCoarseLabels;
+    record_bytes = kCifar100Record;
+  } else {
+    throw InputError("'" + word + "' behind '" + path +
+                     "' is unknown; known are cifar10, cifar100, labels, fine-labels and "
+                     "coarse-labels");
+  }
+  if (selection.record_bytes != 0 && selection.record_bytes != record_bytes) {
+    throw InputError("'" + word + "' behind '" + path +
+                     "' contradicts what stands before it: only CIFAR-100 has fine and coarse "
+                     "labels");
+  }
+  selection.record_bytes = record_bytes;
+}
+
 Selection parse_selector(const std::string& path, const std::string& selector) {
   Selection selection;
   std::istringstream words(selector);
   for (std::string word; std::getline(words, word, ':');) {
-    std::int64_t record_bytes = selection.record_bytes;
-    if (word == "cifar10") {
-      record_bytes = kCifar10Record;
-    } else if (word == "cifar100") {
-      record_bytes = kCifar100Record;
-    } else if (word == "labels") {
-      selection.field = Field::kLabels;
-    } else if (word == "fine-labels" || word == "coarse-labels") {
-      selection.field = word == "fine-labels" ? Field::kFineLabels : Field::kCoarseLabels;
-      record_bytes = kCifar100Record;
-    } else {
-      throw InputError("'" + word + "' behind '" + path +
-                       "' is unknown; known are cifar10, cifar100, labels, fine-labels and "
-                       "coarse-labels");
-    }
-    if (selection.record_bytes != 0 && selection.record_bytes != record_bytes) {
-      throw InputError("'" + selector + "' behind '" + path +
-                       "' contradicts itself: only CIFAR-100 has fine and coarse labels");
-    }
-    selection.record_bytes = record_bytes;
+    apply_word(selection, word, path);
   }
   return selection;
 }

@@ -102,7 +102,7 @@ torch::Tensor decode(const ElementType& type, const torch::Tensor& raw, const st
   }
   if (type.kind == ElementType::Kind::kUnsigned && type.bytes > 1) {
     const auto same_bits = ElementType{ElementType::Kind::kSigned, type.bytes}.scalar_type();
-    const auto bits = raw.view(same_bits);
+    auto bits = raw.view(same_bits);
     if (type.bytes < 8) {
       const std::int64_t mask = (std::int64_t{1} << (8 * type.bytes)) - 1;
       return bits.to(type.scalar_type()).bitwise_and_(mask);

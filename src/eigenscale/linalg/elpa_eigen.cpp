@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "eigenscale/core/errors.h"
 #include "eigenscale/linalg/eigen_backends.h"
@@ -8,6 +9,15 @@
 #include <elpa/elpa.h>
 
 #include "eigenscale/comm/mpi_communicator.h"
+#endif
+
+#ifdef EIGENSCALE_HAVE_ELPA
+// Exported by ELPA for its Fortran interface, not declared in its C headers.
+extern "C" {
+int elpa_option_cardinality(char* name);
+int elpa_option_enumerate(char* name, int i);
+int elpa_int_value_to_string(char* name, int value, const char** text);
+}
 #endif
 
 namespace eigenscale {
@@ -82,8 +92,28 @@ DistributedEigenpairs elpa_eigen(DistributedMatrix matrix, std::int64_t count, b
   require_success(error, "elpa_eigenvectors");
   return {values.narrow(0, 0, count).clone(), vectors};
 }
+
+std::vector<std::string> elpa_kernels() {
+  std::vector<std::string> names;
+  const Handle handle;
+  int error = 0;
+  elpa_set_integer(handle.get(), "solver", ELPA_SOLVER_2STAGE, &error);
+  char option[] = "real_kernel";
+  const int count = elpa_option_cardinality(option);
+  for (int i = 0; i < count; ++i) {
+    const int kernel = elpa_option_enumerate(option, i);
+    const char* name = nullptr;
+    elpa_set_integer(handle.get(), option, kernel, &error);
+    if (error == ELPA_OK && elpa_int_value_to_string(option, kernel, &name) == ELPA_OK) {
+      names.emplace_back(name);
+    }
+  }
+  return names;
+}
 #else
 bool elpa_can_solve(const BlockCyclicLayout&) { return false; }
+
+std::vector<std::string> elpa_kernels() { return {}; }
 
 DistributedEigenpairs elpa_eigen(DistributedMatrix, std::int64_t, bool) {
   throw OptionError("this build has no ELPA");

@@ -56,4 +56,7 @@ EigenDecomposition symmetric_eigen(const DistributedMatrix& matrix, EigenRange r
 /// [local] The solvers of this build, in words.
 std::vector<std::string> eigen_solvers();
 
+/// [local] The two-stage kernels this build's ELPA offers for real matrices; empty without ELPA.
+std::vector<std::string> elpa_kernels();
+
 }  // namespace eigenscale

@@ -83,7 +83,7 @@ PretrainingResult pretrain(const Communicator& communicator, Autoencoder& autoen
     }
     result.last = {result.last.epoch + 1, loss, std::sqrt(2 * loss / elements)};
     const bool go_on = !on_epoch || on_epoch(result.last);
-    result.stopped_by = stop_reason(options, result.last, plateau.add(result.last.rmse), go_on);
+    result.stopped_by = stop_reason(options, result.last, plateau.add(result.last.loss), go_on);
   }
   return result;
 }

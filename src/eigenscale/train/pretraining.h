@@ -15,7 +15,7 @@ namespace eigenscale {
 struct PretrainingOptions {
   /// Ends after this many epochs at the latest.
   std::int64_t max_epochs = 10000;
-  /// Also stop on a plateau of the RMSE; false runs exactly `max_epochs` (or to the target).
+  /// Also stop on a plateau of the loss; false runs exactly `max_epochs` (or to the target).
   bool stop_on_plateau = true;
   double minimum_improvement = 0.01;
   std::int64_t plateau_window = 500;
@@ -23,7 +23,8 @@ struct PretrainingOptions {
   /// Stop when the RMSE per feature is at most this; 0 for never.
   double target_rmse = 0;
   /// Rows of one forward and backward pass; bounds the memory of the activations, not the batch.
-  std::int64_t chunk_rows = 2048;
+  /// Large chunks leave the cache (COIL20: 720 rows cost 12 to 17 % more per row than 400).
+  std::int64_t chunk_rows = 512;
   AdamOptions adam;
 };
 
@@ -49,6 +50,6 @@ PretrainingResult pretrain(const Communicator& communicator, Autoencoder& autoen
 
 /// [collective] Root mean squared reconstruction error per feature over all samples.
 double reconstruction_rmse(const Communicator& communicator, Autoencoder& autoencoder,
-                           const torch::Tensor& rows, std::int64_t chunk_rows = 2048);
+                           const torch::Tensor& rows, std::int64_t chunk_rows = 512);
 
 }  // namespace eigenscale

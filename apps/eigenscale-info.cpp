@@ -1,0 +1,68 @@
+// What this build is made of and what it finds on this machine.
+#include <zlib.h>
+
+#include <iostream>
+
+#include "eigenscale/comm/agreement.h"
+#include "eigenscale/comm/environment.h"
+#include "eigenscale/core/memory.h"
+#include "eigenscale/core/options.h"
+#include "eigenscale/core/version.h"
+#include "eigenscale/linalg/symmetric_eigen.h"
+
+#include <mpi.h>
+
+namespace {
+
+using namespace eigenscale;
+
+void print_info(const Communicator& world) {
+  std::cout << "eigenscale " << version() << "\n";
+  const auto line = [](const std::string& name, const std::string& value) {
+    std::cout << "  " << name << std::string(name.size() < 22 ? 22 - name.size() : 1, ' ') << value
+              << "\n";
+  };
+  line("build", build_description());
+  line("MPI, built with", EIGENSCALE_MPI_BUILD);
+  line("MPI, running on", Environment::library_version());
+  line("libtorch", TORCH_VERSION);
+  std::string solvers;
+  for (const auto& solver : eigen_solvers()) {
+    solvers += (solvers.empty() ? "" : ", ") + solver;
+  }
+  line("eigensolvers", solvers);
+  for (const auto& kernel : elpa_kernels()) {
+    line("ELPA kernel", kernel);
+  }
+#ifdef EIGENSCALE_HAVE_HDF5
+  line("HDF5", "parallel");
+#else
+  line("HDF5", "not in this build");
+#endif
+  line("zlib", zlibVersion());
+  line("CUDA", torch::cuda::is_available()
+                   ? std::to_string(torch::cuda::device_count()) + " devices"
+                   : "no device usable by this libtorch");
+  line("ranks", std::to_string(world.size()));
+  line("host of rank 0", Environment::host_name());
+  line("threads per rank", std::to_string(torch::get_num_threads()));
+  line("memory available", std::to_string(available_memory_bytes() / 1048576) + " MiB");
+}
+
+int info_main(const Communicator& world, int argc, char** argv) {
+  ProgramOptions options("eigenscale-info", "versions, features and devices");
+  on_all_ranks(
+      world, [&] { options.parse(argc, argv); }, ExitCode::kOptions);
+  if (world.rank() == 0) {
+    if (options.wants_text()) {
+      std::cout << options.text() << std::flush;
+    } else {
+      print_info(world);
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return eigenscale::run_program(argc, argv, info_main); }

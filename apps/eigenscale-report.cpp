@@ -1,0 +1,45 @@
+// The summaries of several finished runs side by side.
+#include <iostream>
+#include <string_view>
+
+#include "eigenscale/comm/agreement.h"
+#include "eigenscale/comm/environment.h"
+#include "eigenscale/core/options.h"
+#include "eigenscale/report/run_comparison.h"
+
+namespace {
+
+using namespace eigenscale;
+
+int report_main(const Communicator& world, int argc, char** argv) {
+  // Directories first, then options.
+  std::vector<std::filesystem::path> directories;
+  int first_option = 1;
+  while (first_option < argc && !std::string_view(argv[first_option]).starts_with("-")) {
+    directories.emplace_back(argv[first_option++]);
+  }
+  ProgramOptions options("eigenscale-report", "compares finished runs: eigenscale-report DIR...");
+  std::string text;
+  on_all_ranks(
+      world,
+      [&] {
+        argv[first_option - 1] = argv[0];
+        options.parse(argc - first_option + 1, argv + first_option - 1);
+        if (options.wants_text()) {
+          text = options.text();
+        } else if (directories.empty()) {
+          throw OptionError("eigenscale-report needs the directories of one or more runs");
+        } else {
+          text = compare_runs(directories);
+        }
+      },
+      ExitCode::kOptions);
+  if (world.rank() == 0) {
+    std::cout << text << std::flush;
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return eigenscale::run_program(argc, argv, report_main); }

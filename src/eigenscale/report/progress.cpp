@@ -1,0 +1,71 @@
+#include "eigenscale/report/progress.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include "eigenscale/core/clock.h"
+#include "eigenscale/core/errors.h"
+
+namespace eigenscale {
+namespace {
+
+constexpr double kLineEvery = 5;
+constexpr double kBarEvery = 0.1;
+constexpr int kBarWidth = 24;
+
+}  // namespace
+
+Progress::Mode Progress::parse(const std::string& text) {
+  if (text == "auto") {
+    return Mode::kAuto;
+  }
+  if (text == "always") {
+    return Mode::kAlways;
+  }
+  if (text == "never") {
+    return Mode::kNever;
+  }
+  throw OptionError("--progress is '" + text + "'; expected auto, always or never");
+}
+
+Progress::Progress(std::string label, std::int64_t steps, Mode mode, bool speaks)
+    : label_(std::move(label)),
+      steps_(std::max<std::int64_t>(1, steps)),
+      speaks_(speaks && mode != Mode::kNever),
+      bar_(mode == Mode::kAlways || ::isatty(STDERR_FILENO) == 1),
+      start_(now_seconds()),
+      last_(start_) {}
+
+void Progress::update(std::int64_t step, const std::string& text) {
+  const double now = now_seconds();
+  if (!speaks_ || (now - last_ < (bar_ ? kBarEvery : kLineEvery) && step != steps_)) {
+    return;
+  }
+  last_ = now;
+  const double rate = static_cast<double>(step) / std::max(now - start_, 1e-9);
+  const double left = static_cast<double>(steps_ - step) / std::max(rate, 1e-9);
+  if (bar_) {
+    const int done = static_cast<int>(kBarWidth * step / steps_);
+    std::fprintf(stderr, "\r\033[K%s [%s%s] %lld/%lld  %.1f/s  %.0f s left  %s", label_.c_str(),
+                 std::string(done, '#').c_str(), std::string(kBarWidth - done, '.').c_str(),
+                 static_cast<long long>(step), static_cast<long long>(steps_), rate, left,
+                 text.c_str());
+  } else {
+    std::fprintf(stderr, "%s %lld/%lld  %.1f/s  at most %.0f s left  %s\n", label_.c_str(),
+                 static_cast<long long>(step), static_cast<long long>(steps_), rate, left,
+                 text.c_str());
+  }
+  std::fflush(stderr);
+}
+
+void Progress::finish() {
+  if (speaks_ && bar_) {
+    std::fprintf(stderr, "\n");
+  }
+  speaks_ = false;
+}
+
+}  // namespace eigenscale
