@@ -35,7 +35,7 @@ SharedDirectory::SharedDirectory() {
 }
 
 SharedDirectory::~SharedDirectory() {
-  // Not collective: ranks may still be reading, so only the files' names go here.
+  world().barrier();  // other ranks may still be reading
   if (world().rank() == 0) {
     std::error_code ignored;
     std::filesystem::remove_all(path_, ignored);

@@ -104,13 +104,15 @@ torch::Tensor sample_images(const Communicator& world, const Samples& samples,
   for (std::int64_t cluster = 0; cluster < clusters; ++cluster) {
     const auto found = (labels == cluster).nonzero().flatten();
     for (std::int64_t i = 0; i < kImagesPerCluster; ++i) {
-      members.push_back(i < found.numel() ? found[i].item<std::int64_t>() : -1);  // -1: left black
+      members.push_back(i < found.numel() ? found[i].item<std::int64_t>() : -1);  // -1: left white
     }
   }
   auto images = fetch_rows(world, samples.partition,
                            samples.rows.flatten(1).to(torch::kFloat64).contiguous(), members)
                     .reshape({clusters, kImagesPerCluster, shape[0], shape[1], shape[2]});
+  const auto missing = torch::tensor(members, torch::kInt64).reshape({clusters, -1}) < 0;
   images = images * (255 / std::max(images.max().item<double>(), 1e-12));
+  images.index_put_({missing}, 255.0);
   // clusters x count x C x H x W to (clusters H) x (count W) [x C], a pixel between images.
   images = torch::constant_pad_nd(images.clamp(0, 255), {0, 1, 0, 1}, 255)
                .permute({0, 3, 1, 4, 2})

@@ -17,6 +17,9 @@ namespace eigenscale {
 namespace {
 
 constexpr std::int64_t kPictureCells = 400;
+// Reconstructions whose error is one hundredth of the largest value look good: more epochs only
+// teach the autoencoder noise. Data that it cannot learn so well end on the plateau rule.
+constexpr double kGoodReconstruction = 0.01;
 
 class Pipeline {
  public:
@@ -58,9 +61,17 @@ class Pipeline {
       PretrainingOptions pretraining;
       pretraining.max_epochs = options_.settings.pretrain_epochs;
       pretraining.stop_on_plateau = options_.stop_on_plateau;
+      if (options_.stop_on_plateau) {
+        pretraining.target_rmse = kGoodReconstruction * largest_value();
+      }
       result_.pretraining = pretrain(world_, autoencoder_, rows_, pretraining, events_.epoch);
     }
     events_.pretrained(autoencoder_);
+  }
+
+  double largest_value() const {
+    return all_reduce(world_, rows_.numel() > 0 ? rows_.abs().max().item<double>() : 0.0,
+                      ReduceOp::kMax);
   }
 
   torch::Tensor latents() {

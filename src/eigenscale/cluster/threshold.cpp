@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <memory>
 #include <utility>
 #include <vector>
 
@@ -42,11 +41,10 @@ DistributedMatrix threshold_columns(const DistributedMatrix& coefficients, doubl
                                     bool drop_diagonal) {
   const auto& from = coefficients.layout();
   const int ranks = from.grid->all().size();
-  const auto columns_grid = std::make_shared<const ProcessGrid>(from.grid->all(), 1, ranks);
   const RowPartition partition(from.columns, ranks);
   auto result =
       redistribute(coefficients, {from.rows, from.columns, std::max<std::int64_t>(1, from.rows),
-                                  partition.block(), columns_grid});
+                                  partition.block(), from.grid->as_row()});
   const auto& local = result.local();
   const std::int64_t first = partition.range(from.grid->all().rank()).begin;
   AT_DISPATCH_FLOATING_TYPES(local.scalar_type(), "threshold_columns", [&] {

@@ -6,9 +6,12 @@
 #include <array>
 #include <cstdlib>
 #include <iostream>
+#include <utility>
+#include <vector>
 
 #include "eigenscale/comm/mpi_communicator.h"
 #include "eigenscale/comm/mpi_types.h"
+#include "eigenscale/comm/threads.h"
 #include "eigenscale/comm/watchdog.h"
 
 namespace eigenscale {
@@ -43,7 +46,16 @@ void refuse_silent_singletons(const Communicator& world) {
   }
 }
 
+std::vector<std::function<void()>>& finalizers() {
+  static std::vector<std::function<void()>> actions;
+  return actions;
+}
+
 }  // namespace
+
+void Environment::at_finalize(std::function<void()> action) {
+  finalizers().push_back(std::move(action));
+}
 
 Environment::Environment(int& argc, char**& argv) {
   int provided = 0;
@@ -57,6 +69,9 @@ Environment::Environment(int& argc, char**& argv) {
 
 Environment::~Environment() {
   stop_watchdog();
+  for (const auto& action : finalizers()) {
+    action();
+  }
   free_split_communicators();
   free_mpi_types();
   MPI_Finalize();
@@ -88,6 +103,7 @@ int run_program(
   };
   try {
     refuse_silent_singletons(world);
+    share_cores(world);
     return program(world, argc, argv);
   } catch (const Error& error) {
     if (error.agreed()) {

@@ -23,6 +23,10 @@ class Environment {
   /// All ranks of the job.
   const Communicator& world() const { return *world_; }
 
+  /// [local] `action`, which may be collective, runs once before MPI is finalised; for what
+  /// destructors may not do, since freeing a communicator is collective.
+  static void at_finalize(std::function<void()> action);
+
   /// Version of the MPI library the program runs on.
   static std::string library_version();
   static std::string host_name();

@@ -5,6 +5,7 @@
 
 #include "eigenscale/core/errors.h"
 #ifdef EIGENSCALE_HAVE_SCALAPACK
+#include "eigenscale/comm/environment.h"
 #include "eigenscale/comm/mpi_communicator.h"
 #include "eigenscale/linalg/scalapack.h"
 #endif
@@ -25,15 +26,28 @@ ProcessGrid::ProcessGrid(const Communicator& all, int rows, int columns)
   blacs_context_ = Csys2blacs_handle(mpi_handle(all));
   char order[] = "Row";
   Cblacs_gridinit(&blacs_context_, order, rows, columns);
+  Environment::at_finalize([context = blacs_context_] { Cblacs_gridexit(context); });
 #endif
 }
 
-ProcessGrid::~ProcessGrid() {
-#ifdef EIGENSCALE_HAVE_SCALAPACK
-  // Frees BLACS' own communicators, which is collective. Grids are destroyed in the same order on
-  // all ranks; when an error unwinds one rank alone, the abort that follows ends the wait.
-  Cblacs_gridexit(blacs_context_);
-#endif
+std::shared_ptr<const ProcessGrid> ProcessGrid::as_column() const {
+  if (columns_ == 1) {
+    return shared_from_this();
+  }
+  if (!as_column_) {
+    as_column_ = std::make_shared<const ProcessGrid>(all_, all_.size(), 1);
+  }
+  return as_column_;
+}
+
+std::shared_ptr<const ProcessGrid> ProcessGrid::as_row() const {
+  if (rows_ == 1) {
+    return shared_from_this();
+  }
+  if (!as_row_) {
+    as_row_ = std::make_shared<const ProcessGrid>(all_, 1, all_.size());
+  }
+  return as_row_;
 }
 
 std::pair<int, int> ProcessGrid::squarest(int ranks) {

@@ -8,13 +8,13 @@
 namespace eigenscale {
 
 /// The ranks of a communicator as a rows x columns grid, row-major: rank = row * columns + column.
-/// Borrows the communicator it is made of; owns its row and column communicators and, where
-/// ScaLAPACK is built in, a BLACS context. Shared by the matrices that live on it.
-class ProcessGrid {
+/// Borrows the communicator it is made of; owns its row and column communicators. The BLACS context
+/// it makes where ScaLAPACK is built in lives until MPI is finalised, since freeing it is
+/// collective. Shared by the matrices that live on it, and always held by a shared_ptr.
+class ProcessGrid : public std::enable_shared_from_this<ProcessGrid> {
  public:
   /// [collective] OptionError (on all ranks) unless rows * columns is the number of ranks.
   ProcessGrid(const Communicator& all, int rows, int columns);
-  ~ProcessGrid();
   ProcessGrid(const ProcessGrid&) = delete;
   ProcessGrid& operator=(const ProcessGrid&) = delete;
 
@@ -31,6 +31,9 @@ class ProcessGrid {
   int column_index() const { return all_.rank() % columns_; }
   int row_index(int rank) const { return rank / columns_; }
   int column_index(int rank) const { return rank % columns_; }
+  /// [collective] All ranks as one column (P x 1) or one row (1 x P) of processes; made once.
+  std::shared_ptr<const ProcessGrid> as_column() const;
+  std::shared_ptr<const ProcessGrid> as_row() const;
   /// Handle for ScaLAPACK; -1 in builds without it.
   int blacs_context() const { return blacs_context_; }
 
@@ -41,6 +44,8 @@ class ProcessGrid {
   std::unique_ptr<Communicator> row_;
   std::unique_ptr<Communicator> column_;
   int blacs_context_ = -1;
+  mutable std::shared_ptr<const ProcessGrid> as_column_;
+  mutable std::shared_ptr<const ProcessGrid> as_row_;
 };
 
 }  // namespace eigenscale

@@ -1,22 +1,16 @@
 #include "eigenscale/linalg/row_blocks.h"
 
 #include <algorithm>
-#include <memory>
 
 #include "eigenscale/linalg/redistribute.h"
 
 namespace eigenscale {
 namespace {
 
-/// The block-cyclic name of a cut into contiguous row blocks: a P x 1 grid. Its communicators are
-/// never used, so the grid of the other layout serves when it has that shape.
+/// The block-cyclic name of a cut into contiguous row blocks: a P x 1 grid.
 BlockCyclicLayout row_layout(const BlockCyclicLayout& other, const RowPartition& partition) {
-  const Communicator& all = other.grid->all();
-  const auto grid = other.grid->columns() == 1
-                        ? other.grid
-                        : std::make_shared<const ProcessGrid>(all, all.size(), 1);
   return {partition.rows(), other.columns, partition.block(),
-          std::max<std::int64_t>(1, other.columns), grid};
+          std::max<std::int64_t>(1, other.columns), other.grid->as_column()};
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 #include "eigenscale/linalg/symmetric_eigen.h"
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
+#include <stdexcept>
 #include <utility>
 
 #include "eigenscale/comm/agreement.h"
@@ -185,12 +185,12 @@ EigenDecomposition symmetric_eigen(const DistributedMatrix& matrix, EigenRange r
   const Communicator& all = matrix.layout().grid->all();
   const std::int64_t n = matrix.layout().rows;
   range.count = std::clamp<std::int64_t>(range.count, 0, n);
-  if (n == 0 || (range.kind != Kind::kAll && range.count == 0)) {
+  if (n == 0 || matrix.layout().columns != n || (range.kind != Kind::kAll && range.count == 0)) {
     throw std::invalid_argument("an eigenproblem without eigenvalues");
   }
   on_all_ranks(all, [&] {
-    const auto sum = matrix.local().sum();
-    if (!std::isfinite(sum.item<double>())) {
+    // 0 x is 0 exactly when x is finite.
+    if ((matrix.local() * 0).sum().item<double>() != 0) {
       throw NumericalError("an eigenproblem of size " + std::to_string(n) +
                            " has entries that are not finite");
     }
