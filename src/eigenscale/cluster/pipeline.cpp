@@ -10,6 +10,7 @@
 #include "eigenscale/cluster/kmeans.h"
 #include "eigenscale/cluster/spectral_embedding.h"
 #include "eigenscale/comm/agreement.h"
+#include "eigenscale/core/errors.h"
 #include "eigenscale/linalg/singular_values.h"
 #include "eigenscale/nn/safetensors.h"
 
@@ -33,6 +34,14 @@ class Pipeline {
         options_(options),
         events_(events),
         autoencoder_(options.autoencoder, options.precision, options.seed) {
+#ifndef EIGENSCALE_HAVE_SCALAPACK
+    if (world.size() > 1) {
+      throw Error(ExitCode::kOptions,
+                  "this build has no ScaLAPACK, which eigenproblems over several ranks need; run "
+                  "on one rank or build with it",
+                  true);
+    }
+#endif
     const auto [rows, columns] = ProcessGrid::squarest(world.size());
     spectral_grid_ = std::make_shared<const ProcessGrid>(world, rows, columns);
   }
