@@ -21,6 +21,9 @@ constexpr std::int64_t kPictureCells = 400;
 // Reconstructions whose error is one hundredth of the largest value look good: more epochs only
 // teach the autoencoder noise. Data that it cannot learn so well end on the plateau rule.
 constexpr double kGoodReconstruction = 0.01;
+// Half of this window stops ORL's autoencoders at an RMSE of up to 19.9 grey levels, where longer
+// training still reaches the 18.2 of the authors' weights.
+constexpr std::int64_t kPlateauWindow = 1000;
 
 class Pipeline {
  public:
@@ -70,6 +73,7 @@ class Pipeline {
       PretrainingOptions pretraining;
       pretraining.max_epochs = options_.settings.pretrain_epochs;
       pretraining.stop_on_plateau = options_.stop_on_plateau;
+      pretraining.plateau_window = kPlateauWindow;
       if (options_.stop_on_plateau) {
         pretraining.target_rmse = kGoodReconstruction * largest_value();
       }
