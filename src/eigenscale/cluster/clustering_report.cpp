@@ -46,9 +46,10 @@ std::string image(const torch::Tensor& pixels, std::int64_t width) {
 /// White to dark blue, the square root lifting what is faint.
 torch::Tensor heat(const torch::Tensor& values) {
   const double largest = values.max().item<double>();
-  const auto level = (largest > 0 ? values / largest : values).clamp(0, 1).sqrt().unsqueeze(2);
-  const auto light = torch::tensor({250.0, 252.0, 255.0}, torch::kFloat64);
-  const auto dark = torch::tensor({8.0, 48.0, 107.0}, torch::kFloat64);
+  const auto level =
+      (largest > 0 ? values / largest : values).clamp(0, 1).sqrt().to(torch::kFloat32).unsqueeze(2);
+  const auto light = torch::tensor({250.0, 252.0, 255.0}, torch::kFloat32);
+  const auto dark = torch::tensor({8.0, 48.0, 107.0}, torch::kFloat32);
   return (light + level * (dark - light)).round().to(torch::kUInt8);
 }
 
