@@ -21,6 +21,8 @@ ProgramOptions describe_options() {
   options.group("Data")
       ("data", po::value<std::string>(), "samples: .npy, .h5:dataset, IDX[.gz], CIFAR .bin")
       ("labels", po::value<std::string>(), "reference labels: metrics and ablation are reported")
+      ("no-ablation", po::bool_switch(),
+       "with labels: leave out the parts of the method alone, which cost as much again each")
       ("clusters", po::value<std::int64_t>(), "number of clusters K")
       ("scale", po::value<double>()->default_value(1), "factor on every value")
       ("overwrite", po::bool_switch(), "replace a finished run in --output");
@@ -156,6 +158,7 @@ ClusteringRunOptions run_options(const ProgramOptions& options) {
     throw OptionError("--clusters is " + std::to_string(run.clustering.clusters) +
                       "; expected at least 1");
   }
+  run.clustering.ablation = !options.get<bool>("no-ablation");
   run.has_preset = options.has("preset");
   if (run.has_preset) {
     run.clustering.settings = preset(options.get<std::string>("preset"), run.clustering.clusters);

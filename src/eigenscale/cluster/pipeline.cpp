@@ -150,6 +150,9 @@ class Pipeline {
     measure("kmeans_baseline", kmeans(world_, partition_, rows_,
                                       {.clusters = options_.clusters, .seed = options_.seed})
                                    .labels);
+    if (!options_.ablation) {
+      return;
+    }
     measure("shallow_baseline", shallow_labels(rows_));
     if (options_.autoencoder.kind != EncoderKind::kNone) {
       measure("shallow_baseline_latents", shallow_labels(latents()));
@@ -164,7 +167,7 @@ class Pipeline {
   }
 
   void assign(const DistributedMatrix& coefficients) {
-    if (classes_) {
+    if (classes_ && options_.ablation) {
       events_.phase("without_post_processing");
       measure("without_post_processing", labels_of(raw_affinity(coefficients, spectral_grid_)));
     }

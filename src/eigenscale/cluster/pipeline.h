@@ -28,6 +28,8 @@ struct ClusteringOptions {
   bool closed_form = false;
   LabelAssignment assignment = LabelAssignment::kDiscretize;
   torch::ScalarType precision = torch::kFloat32;
+  /// Also cluster by the parts of the method alone, each an N x N problem of its own.
+  bool ablation = true;
   /// Safetensors file of a pre-trained autoencoder; empty to pre-train.
   std::string pretrained;
   /// False: pre-train for exactly the settings' number of epochs.
