@@ -1,4 +1,7 @@
-"""The number of ranks does not change the result, and repeated runs are bit-identical."""
+"""The number of ranks does not change the losses beyond rounding, and repeated runs are bit-identical.
+
+Labels of one fixed matrix of coefficients are compared by tests/cluster/affinity_test.cpp. Labels of
+whole runs are not: rounding of the coefficients may send the discretisation to another optimum."""
 
 import json
 import os
@@ -32,14 +35,13 @@ class RankIndependence(program.ProgramTest):
     def compare(self, bound, *options):
         reference = None
         for ranks, grid in GRIDS:
-            losses, labels, _ = self.cluster(ranks, grid, *options)
+            losses, _, _ = self.cluster(ranks, grid, *options)
             if reference is None:
-                reference = losses, labels
+                reference = losses
                 continue
-            self.assertEqual(len(losses), len(reference[0]))
-            for mine, other in zip(losses, reference[0]):
+            self.assertEqual(len(losses), len(reference))
+            for mine, other in zip(losses, reference):
                 self.assertAlmostEqual(mine, other, delta=bound * abs(other), msg=f"{ranks} {grid}")
-            self.assertEqual(labels, reference[1], f"labels on {grid}")
 
     def test_single_precision(self):
         # Single precision rounds at 6e-8; one hundred steps of Adam let that grow to about 1e-6.

@@ -60,6 +60,31 @@ TEST(Affinity, SubspacesAreFoundThroughTheWholeSpectralPhase) {
   }
 }
 
+TEST(Affinity, OneFixedMatrixGivesTheSameLabelsOnEveryGrid) {
+  // Blocks of five clusters with strong noise, so that the assignment has something to decide.
+  constexpr std::int64_t kSamples = 83;
+  const auto cluster = torch::arange(kSamples) * 7 % 5;
+  const auto same = (cluster.unsqueeze(1) == cluster.unsqueeze(0)).to(torch::kFloat64);
+  const auto coefficients = same * 0.3 + 0.1 * test::random_matrix(kSamples, kSamples, 111);
+  const auto labels_on = [&](const Communicator& communicator,
+                             const std::shared_ptr<const ProcessGrid>& grid) {
+    const RowPartition partition(kSamples, communicator.size());
+    const auto affinity =
+        smooth_affinity(test::distribute(coefficients, spectral_layout(kSamples, grid)), grid,
+                        partition, settings(), 5, false);
+    const auto embedding = spectral_embedding(affinity.matrix, partition, 5);
+    auto labels = discretize(communicator, partition, embedding.rows, {}).labels;
+    number_by_first_appearance(communicator, labels, partition.range(communicator.rank()).begin, 5);
+    return labels;
+  };
+  const auto alone = world().split(world().rank(), 0);
+  const auto reference = labels_on(*alone, std::make_shared<const ProcessGrid>(*alone, 1, 1));
+  const auto range = RowPartition(kSamples, world().size()).range(world().rank());
+  for (const auto& grid : test::all_grids()) {
+    EXPECT_TRUE(labels_on(world(), grid).equal(reference.narrow(0, range.begin, range.size())));
+  }
+}
+
 TEST(Affinity, RawAffinityIsTheSymmetricMagnitude) {
   const auto whole = test::random_matrix(23, 23, 101);
   const auto expected = (whole.abs() + whole.abs().t()) / 2;
