@@ -1,9 +1,9 @@
 // Deep subspace clustering of a data set: labels, embedding, metrics and a report.
 #include <array>
 #include <charconv>
-#include <iostream>
 
 #include "eigenscale/cluster/clustering_run.h"
+#include "eigenscale/comm/agreed_options.h"
 #include "eigenscale/comm/agreement.h"
 #include "eigenscale/comm/environment.h"
 #include "eigenscale/comm/watchdog.h"
@@ -188,12 +188,7 @@ ClusteringRunOptions run_options(const ProgramOptions& options) {
 
 int cluster_main(const Communicator& world, int argc, char** argv) {
   auto options = describe_options();
-  on_all_ranks(
-      world, [&] { options.parse(argc, argv); }, ExitCode::kOptions);
-  if (options.wants_text()) {
-    if (world.rank() == 0) {
-      std::cout << options.text() << std::flush;
-    }
+  if (!read_options(world, options, argc, argv)) {
     return 0;
   }
   ClusteringRunOptions run;

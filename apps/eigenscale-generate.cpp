@@ -1,6 +1,6 @@
 // Synthetic unions of subspaces with known labels; the same bytes for any number of ranks.
-#include <iostream>
 
+#include "eigenscale/comm/agreed_options.h"
 #include "eigenscale/comm/agreement.h"
 #include "eigenscale/comm/environment.h"
 #include "eigenscale/core/log.h"
@@ -26,12 +26,7 @@ ProgramOptions describe_options() {
 
 int generate_main(const Communicator& world, int argc, char** argv) {
   auto options = describe_options();
-  on_all_ranks(
-      world, [&] { options.parse(argc, argv); }, ExitCode::kOptions);
-  if (options.wants_text()) {
-    if (world.rank() == 0) {
-      std::cout << options.text() << std::flush;
-    }
+  if (!read_options(world, options, argc, argv)) {
     return 0;
   }
   SyntheticOptions synthetic;

@@ -3,7 +3,7 @@
 
 #include <iostream>
 
-#include "eigenscale/comm/agreement.h"
+#include "eigenscale/comm/agreed_options.h"
 #include "eigenscale/comm/environment.h"
 #include "eigenscale/core/memory.h"
 #include "eigenscale/core/options.h"
@@ -51,14 +51,8 @@ void print_info(const Communicator& world) {
 
 int info_main(const Communicator& world, int argc, char** argv) {
   ProgramOptions options("eigenscale-info", "versions, features and devices");
-  on_all_ranks(
-      world, [&] { options.parse(argc, argv); }, ExitCode::kOptions);
-  if (world.rank() == 0) {
-    if (options.wants_text()) {
-      std::cout << options.text() << std::flush;
-    } else {
-      print_info(world);
-    }
+  if (read_options(world, options, argc, argv) && world.rank() == 0) {
+    print_info(world);
   }
   return 0;
 }

@@ -2,6 +2,7 @@
 #include <iostream>
 #include <string_view>
 
+#include "eigenscale/comm/agreed_options.h"
 #include "eigenscale/comm/agreement.h"
 #include "eigenscale/comm/environment.h"
 #include "eigenscale/core/options.h"
@@ -19,23 +20,19 @@ int report_main(const Communicator& world, int argc, char** argv) {
     directories.emplace_back(argv[first_option++]);
   }
   ProgramOptions options("eigenscale-report", "compares finished runs: eigenscale-report DIR...");
-  std::string text;
-  on_all_ranks(
-      world,
-      [&] {
-        argv[first_option - 1] = argv[0];
-        options.parse(argc - first_option + 1, argv + first_option - 1);
-        if (options.wants_text()) {
-          text = options.text();
-        } else if (directories.empty()) {
-          throw OptionError("eigenscale-report needs the directories of one or more runs");
-        } else {
-          text = compare_runs(directories);
-        }
-      },
-      ExitCode::kOptions);
+  argv[first_option - 1] = argv[0];
+  if (!read_options(world, options, argc - first_option + 1, argv + first_option - 1)) {
+    return 0;
+  }
+  std::string table;
+  on_all_ranks(world, [&] {
+    if (directories.empty()) {
+      throw OptionError("eigenscale-report needs the directories of one or more runs");
+    }
+    table = compare_runs(directories);
+  });
   if (world.rank() == 0) {
-    std::cout << text << std::flush;
+    std::cout << table << std::flush;
   }
   return 0;
 }

@@ -44,7 +44,7 @@ class RankIndependence(program.ProgramTest):
                 self.assertAlmostEqual(mine, other, delta=bound * abs(other), msg=f"{ranks} {grid}")
 
     def test_single_precision(self):
-        # Single precision rounds at 6e-8; one hundred steps of Adam let that grow to about 1e-6.
+        # Single precision rounds at 6e-8; one hundred steps of Adam let that grow to 8e-6 (measured).
         self.compare(1e-5, "--pretrain-epochs", 50, "--finetune-steps", 50)
 
     def test_double_precision(self):

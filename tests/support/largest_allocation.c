@@ -1,5 +1,5 @@
 /* A library to preload: remembers the largest block that the process asked malloc and its siblings
- * for after start-up, and writes it at exit to $EIGENSCALE_ALLOCATION_LOG.<pid> as decimal bytes. */
+ * for, and writes it at exit to $EIGENSCALE_ALLOCATION_LOG.<pid> as decimal bytes. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stddef.h>

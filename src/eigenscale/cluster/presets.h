@@ -35,8 +35,8 @@ std::vector<std::string> preset_names();
 /// The settings of `name` for K clusters. Throws OptionError for an unknown name.
 ClusteringSettings preset(const std::string& name, std::int64_t clusters);
 
-/// Settings without a preset, for N samples in K clusters of `features` numbers each: label-free
-/// defaults (docs/clustering.md states each rule).
+/// Settings without a preset, for N samples in K clusters: label-free defaults (docs/clustering.md
+/// states each rule).
 ClusteringSettings default_settings(std::int64_t samples, std::int64_t clusters);
 
 }  // namespace eigenscale

@@ -25,7 +25,7 @@ DistributedEigenpairs scalapack_eigen(DistributedMatrix matrix) {
   double best_work = 0;
   int best_integers = 0;
   solve(&best_work, -1, &best_integers, -1);
-  // pdsyevd's own query forgets part of what pdormtr needs on grids with one row.
+  // Room beyond what the query names costs little and an undersized work space ends the run.
   const int work_size = static_cast<int>(best_work) + 64 * n;
   auto work = torch::empty({work_size}, torch::kFloat64);
   std::vector<int> integers(best_integers + 8);

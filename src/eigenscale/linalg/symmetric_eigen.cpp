@@ -44,7 +44,7 @@ EigenSolver choose(const BlockCyclicLayout& layout, EigenRange range) {
     return EigenSolver::kScalapack;
   }
   // Below this share of vectors the two-stage solver's cheaper reduction outweighs its dearer
-  // back-transformation, from this size on (docs/performance.md).
+  // back-transformation, from this size on. Estimates: not yet measured over sizes and shares.
   constexpr double kTwoStageShare = 0.05;
   constexpr std::int64_t kTwoStageSize = 2000;
   const bool few =
@@ -70,7 +70,7 @@ Pairs elpa_end(const DistributedMatrix& matrix, std::int64_t count, bool largest
 Pairs solve_elpa(const DistributedMatrix& matrix, EigenRange range, bool two_stage,
                  const RowPartition& partition) {
   const std::int64_t n = matrix.layout().rows;
-  // From this share on all pairs cost no more than the wanted ones at both ends.
+  // From about this share on (an estimate) all pairs cost no more than the wanted ones.
   const bool all = range.kind == Kind::kAll || 4 * range.count > n ||
                    (range.kind == Kind::kLargestMagnitude && 8 * range.count > n);
   if (all) {

@@ -46,8 +46,8 @@ struct EigenDecomposition {
 };
 
 /// [collective] The one door to dense symmetric eigenproblems: picks LAPACK (one rank), ELPA's one-
-/// or two-stage solver or ScaLAPACK's pdsyevd by size, share of vectors wanted and grid, as
-/// measured (docs/performance.md). `matrix` is double, n x n, both triangles filled, any layout; it
+/// or two-stage solver or ScaLAPACK's pdsyevd by size, share of vectors wanted and
+/// grid. `matrix` is double, n x n, both triangles filled, any layout; it
 /// is left intact. Spectral work is in double. Throws, on all ranks: NumericalError for entries
 /// that are not finite or no convergence; OptionError when this build or grid cannot solve it.
 EigenDecomposition symmetric_eigen(const DistributedMatrix& matrix, EigenRange range,
