@@ -16,6 +16,18 @@ namespace {
 
 using namespace eigenscale;
 
+std::string built_with_mpi() {
+  const std::string standard =
+      "MPI " + std::to_string(MPI_VERSION) + "." + std::to_string(MPI_SUBVERSION);
+#ifdef OMPI_MAJOR_VERSION
+  return "Open MPI " + std::to_string(OMPI_MAJOR_VERSION) + "." +
+         std::to_string(OMPI_MINOR_VERSION) + "." + std::to_string(OMPI_RELEASE_VERSION) + ", " +
+         standard;
+#else
+  return standard;
+#endif
+}
+
 void print_info(const Communicator& world) {
   std::cout << "eigenscale " << version() << "\n";
   const auto line = [](const std::string& name, const std::string& value) {
@@ -23,7 +35,7 @@ void print_info(const Communicator& world) {
               << "\n";
   };
   line("build", build_description());
-  line("MPI, built with", EIGENSCALE_MPI_BUILD);
+  line("MPI, built with", built_with_mpi());
   line("MPI, running on", Environment::library_version());
   line("libtorch", TORCH_VERSION);
   std::string solvers;
