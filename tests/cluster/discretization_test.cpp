@@ -59,6 +59,25 @@ TEST(Discretization, ObjectiveIsTheRelaxationErrorOfTheLabels) {
   EXPECT_NEAR(found.objective, 2 * (90 - trace), 1e-8 * 90);
 }
 
+TEST(Discretization, RoundingDoesNotChangeLabels) {
+  // Far from indicators, with more clusters than the rows suggest: many starts lose a cluster on the
+  // way. 1e-9 is what rounding leaves in an embedding after hundreds of steps in double.
+  const std::int64_t samples = 200;
+  const std::int64_t k = 24;
+  const RowPartition partition(samples, world().size());
+  const auto rows = std::get<0>(torch::linalg_qr(test::random_matrix(samples, k, 31)));
+  const auto labels_of = [&](const torch::Tensor& all) {
+    auto labels = discretize(world(), partition, own(partition, all), {}).labels;
+    number_by_first_appearance(world(), labels, partition.range(world().rank()).begin, k);
+    return labels;
+  };
+  const auto reference = labels_of(rows);
+  for (int trial = 0; trial < 5; ++trial) {
+    const auto disturbed = rows + 1e-9 * test::random_matrix(samples, k, 40 + trial);
+    EXPECT_TRUE(labels_of(disturbed).equal(reference)) << trial;
+  }
+}
+
 TEST(Discretization, RowsOfZerosGetSomeLabel) {
   const RowPartition partition(20, world().size());
   auto [rows, labels] = rotated_indicators(20, 3, 0.05);

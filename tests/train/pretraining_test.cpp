@@ -1,5 +1,6 @@
 #include "eigenscale/train/pretraining.h"
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <limits>
@@ -94,6 +95,40 @@ TEST(PretrainingTest, StopsForEachReason) {
   EXPECT_EQ(result.last.epoch, 6);
   options.stop_on_plateau = false;
   EXPECT_EQ(run(options).stopped_by, "epochs");
+}
+
+TEST(PretrainingTest, InitialisationWithTheSmallestLossGoesOnAlone) {
+  const auto rows = own(synthetic_rows(9, 100));
+  const auto specification = convolutional({3, 2}, {3, 5}, 10);
+  PretrainingOptions options;
+  options.max_epochs = 12;
+  options.initializations = 3;
+  options.trial_epochs = 5;
+  options.seed = 7;
+  Autoencoder network(specification, torch::kFloat64, 7);
+  std::vector<double> after_trial(3);
+  std::vector<std::int64_t> epochs(3);
+  const auto result =
+      pretrain(test::world(), network, rows, options, [&](const EpochReport& report) {
+        EXPECT_EQ(report.epoch, ++epochs[report.initialization]);
+        if (report.epoch == options.trial_epochs) {
+          after_trial[report.initialization] = report.loss;
+        }
+        return true;
+      });
+  const auto winner = std::ranges::min_element(after_trial) - after_trial.begin();
+  EXPECT_EQ(result.last.initialization, winner);
+  std::vector<std::int64_t> expected(3, 5);
+  expected[winner] = 12;
+  EXPECT_EQ(epochs, expected);
+
+  // The competition leaves no trace in the winner.
+  Autoencoder lone(specification, torch::kFloat64, 7, winner);
+  options.initializations = 1;
+  pretrain(test::world(), lone, rows, options);
+  for (std::size_t i = 0; i < lone.parameters().size(); ++i) {
+    EXPECT_TRUE(lone.parameters()[i].equal(network.parameters()[i]));
+  }
 }
 
 TEST(PretrainingTest, NothingToTrainWithoutParameters) {

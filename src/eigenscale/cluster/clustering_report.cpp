@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <map>
 #include <numbers>
 
 #include "eigenscale/cluster/discretization.h"
@@ -123,16 +124,25 @@ torch::Tensor sample_images(const Communicator& world, const Samples& samples,
 
 void add_curves(HtmlReport& page, const ClusteringHistory& history) {
   if (!history.epochs.empty()) {
-    Series rmse{"RMSE", {}, {}};
-    const std::size_t stride = std::max<std::size_t>(1, history.epochs.size() / 1000);
-    for (std::size_t i = 0; i < history.epochs.size(); i += stride) {
-      rmse.x.push_back(static_cast<double>(history.epochs[i].epoch));
-      rmse.y.push_back(history.epochs[i].rmse);
+    std::map<std::int64_t, Series> curves;
+    const auto stride = static_cast<std::int64_t>(history.epochs.size() / 1000 + 1);
+    for (const auto& epoch : history.epochs) {
+      auto& curve = curves[epoch.initialization];
+      curve.name = "initialisation " + std::to_string(epoch.initialization + 1);
+      if (epoch.epoch % stride == 1 % stride) {
+        curve.x.push_back(static_cast<double>(epoch.epoch));
+        curve.y.push_back(epoch.rmse);
+      }
+    }
+    std::vector<Series> series;
+    for (const auto& [initialization, curve] : curves) {
+      series.push_back(curve);
     }
     page.add_section("Pre-training",
                      "Reconstruction error of the autoencoder, in units of the input. It should "
-                     "fall and then rest; a curve that rests only at the start has not learnt.",
-                     svg_plot({rmse}, {.x_label = "epoch", .y_label = "RMSE", .log_y = true}));
+                     "fall and then rest; a curve that rests only at the start has not learnt. "
+                     "Of several initialisations only the leading one goes on.",
+                     svg_plot(series, {.x_label = "epoch", .y_label = "RMSE", .log_y = true}));
   }
   if (!history.steps.empty()) {
     Series reconstruction{"reconstruction", {}, {}};

@@ -192,6 +192,7 @@ class ClusteringRun {
     events.epoch = [this](const EpochReport& epoch) {
       history_.epochs.push_back(epoch);
       log_.write({{"phase", "pretrain"},
+                  {"initialization", epoch.initialization},
                   {"epoch", epoch.epoch},
                   {"loss", epoch.loss},
                   {"rmse", epoch.rmse}});

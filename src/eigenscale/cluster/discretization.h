@@ -24,7 +24,8 @@ struct DiscretizationOptions {
 /// [collective] Multiclass spectral clustering by discretisation (Yu and Shi, ICCV 2003): rotates
 /// the row-normalised embedding until it is closest to an indicator matrix, alternating the
 /// assignment of rows and the orthogonal rotation, from several seeded starts at once; the start
-/// with the smallest normalised-cut relaxation error N - trace wins. `embedding` is this rank's
+/// with the smallest normalised-cut relaxation error N - trace wins. No cluster stays empty while
+/// there are rows to fill it. `embedding` is this rank's
 /// n_p x K rows, double. One K x K sum over ranks an iteration and start.
 Assignment discretize(const Communicator& communicator, const RowPartition& partition,
                       const torch::Tensor& embedding, const DiscretizationOptions& options);

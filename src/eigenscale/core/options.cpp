@@ -29,7 +29,7 @@ std::string option_of_variable(const po::options_description& options,
 }  // namespace
 
 ProgramOptions::ProgramOptions(std::string program, const std::string& purpose)
-    : program_(std::move(program)), all_(program_ + ": " + purpose + "\n") {
+    : program_(std::move(program)), purpose_(purpose) {
   group("Every program")("config", po::value<std::string>(), "INI file of these option names")(
       "output", po::value<std::string>(), "run directory, created")(
       "seed", po::value<std::int64_t>()->default_value(1), "seed of all random numbers")(
@@ -40,13 +40,13 @@ ProgramOptions::ProgramOptions(std::string program, const std::string& purpose)
 }
 
 po::options_description_easy_init ProgramOptions::group(const std::string& heading) {
-  auto description = po::options_description(heading);
-  all_.add(description);
-  // options_description keeps groups behind pointers; options added to the whole keep the order.
-  return all_.add_options();
+  return groups_.emplace_back(heading).add_options();
 }
 
 void ProgramOptions::parse(int argc, const char* const* argv) {
+  for (const auto& group : groups_) {
+    all_.add(group);
+  }
   try {
     const int style =
         po::command_line_style::default_style & ~po::command_line_style::allow_guessing;
@@ -81,7 +81,10 @@ std::string ProgramOptions::text() const {
     return program_ + " " + version() + " (" + build_description() + ")\n";
   }
   std::ostringstream text;
-  text << all_;
+  text << program_ << ": " << purpose_ << "\n";
+  for (const auto& group : groups_) {
+    text << "\n" << group;
+  }
   return text.str();
 }
 

@@ -2,6 +2,7 @@
 
 #include <boost/program_options.hpp>
 #include <cstdint>
+#include <deque>
 #include <string>
 
 #include "eigenscale/core/errors.h"
@@ -45,6 +46,8 @@ class ProgramOptions {
 
  private:
   std::string program_;
+  std::string purpose_;
+  std::deque<boost::program_options::options_description> groups_;
   boost::program_options::options_description all_;
   boost::program_options::variables_map values_;
 };

@@ -31,7 +31,8 @@ torch::Tensor apply_layers(const std::vector<torch::nn::Linear>& layers, torch::
   return columns;
 }
 
-void initialize(const std::string& name, const torch::Tensor& parameter, std::uint64_t seed) {
+void initialize(const std::string& name, const torch::Tensor& parameter, std::uint64_t seed,
+                std::int64_t attempt) {
   torch::NoGradGuard no_grad;
   if (parameter.dim() == 1) {
     parameter.zero_();
@@ -40,7 +41,7 @@ void initialize(const std::string& name, const torch::Tensor& parameter, std::ui
   const auto receptive_field = parameter[0][0].numel();
   const auto fans = (parameter.size(0) + parameter.size(1)) * receptive_field;
   const double limit = std::sqrt(6.0 / static_cast<double>(fans));
-  const CounterRandom random(seed, name);
+  const CounterRandom random(seed, attempt == 0 ? name : name + "#" + std::to_string(attempt));
   auto values = torch::empty(parameter.sizes(), torch::kFloat64);
   auto* data = values.data_ptr<double>();
   for (std::int64_t i = 0; i < values.numel(); ++i) {
@@ -116,7 +117,7 @@ void check_specification(const AutoencoderSpecification& specification) {
 }
 
 Autoencoder::Autoencoder(const AutoencoderSpecification& specification, torch::ScalarType precision,
-                         std::uint64_t seed)
+                         std::uint64_t seed, std::int64_t attempt)
     : specification_(specification), latent_size_(specification.features) {
   check_specification(specification);
   if (specification.kind == EncoderKind::kConvolution) {
@@ -125,7 +126,7 @@ Autoencoder::Autoencoder(const AutoencoderSpecification& specification, torch::S
     add_perceptron(precision);
   }
   for (const auto& parameter : torch::nn::Module::named_parameters()) {
-    initialize(parameter.key(), parameter.value(), seed);
+    initialize(parameter.key(), parameter.value(), seed, attempt);
   }
 }
 

@@ -43,12 +43,13 @@ void check_specification(const AutoencoderSpecification& specification);
 /// - none: the identity, without parameters.
 ///
 /// Weights start by Glorot and Bengio (AISTATS 2010), uniform in +-sqrt(6 / (fan_in + fan_out)),
-/// biases at zero, as a function of (seed, parameter name): equal on all ranks.
+/// biases at zero, as a function of (seed, attempt, parameter name): equal on all ranks.
 class Autoencoder : public torch::nn::Module {
  public:
   /// [local] Throws what check_specification throws. `precision` is torch::kFloat32 or kFloat64.
+  /// `attempt` numbers the initialisations of one seed.
   Autoencoder(const AutoencoderSpecification& specification, torch::ScalarType precision,
-              std::uint64_t seed);
+              std::uint64_t seed, std::int64_t attempt = 0);
 
   /// [local] n x D -> n x p, row-major contiguous.
   torch::Tensor encode(const torch::Tensor& rows);

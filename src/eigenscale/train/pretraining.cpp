@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <vector>
 
 #include "eigenscale/core/errors.h"
@@ -35,19 +36,70 @@ double sum_of_squares(const torch::Tensor& error) {
   return error.square().sum(torch::kFloat64).item<double>();
 }
 
-std::string stop_reason(const PretrainingOptions& options, const EpochReport& report, bool plateau,
-                        bool go_on) {
-  if (!go_on) {
-    return "request";
+/// One initialisation and how far its training has come.
+class Trial {
+ public:
+  Trial(const Communicator& communicator, Autoencoder& autoencoder, std::int64_t initialization,
+        const PretrainingOptions& options)
+      : autoencoder_(autoencoder),
+        options_(options),
+        step_(communicator, autoencoder.parameters(), options.adam),
+        plateau_(options.minimum_improvement, options.plateau_window, options.plateau_first_epoch) {
+    result_.last.initialization = initialization;
   }
-  if (report.rmse <= options.target_rmse) {
-    return "target RMSE";
+
+  /// Trains to the end, or to `epochs` if that comes first.
+  void run(const std::vector<torch::Tensor>& chunks, double elements, std::int64_t epochs,
+           const std::function<bool(const EpochReport&)>& on_epoch) {
+    while (result_.stopped_by.empty() && result_.last.epoch < epochs) {
+      auto& last = result_.last;
+      ++last.epoch;
+      last.loss = step_.step([&] { return accumulate(chunks); });
+      if (!std::isfinite(last.loss)) {
+        throw Error(ExitCode::kNumerical,
+                    "pre-training: the loss is not finite in epoch " + std::to_string(last.epoch) +
+                        "; lower the learning rate or rescale the data",
+                    /*agreed=*/true);
+      }
+      last.rmse = std::sqrt(2 * last.loss / elements);
+      const bool go_on = !on_epoch || on_epoch(last);
+      result_.stopped_by = stop_reason(plateau_.add(last.loss), go_on);
+    }
   }
-  if (plateau && options.stop_on_plateau) {
-    return "plateau";
+
+  const PretrainingResult& result() const { return result_; }
+
+ private:
+  double accumulate(const std::vector<torch::Tensor>& chunks) {
+    double local = 0;
+    for (const auto& columns : chunks) {
+      const auto error = reconstruction_error(autoencoder_, columns);
+      local += 0.5 * sum_of_squares(error.detach());
+      // d/dXr of 1/2 ||Xr - X||^2 is the error itself: no loss graph is needed.
+      error.backward(error.detach());
+    }
+    return local;
   }
-  return report.epoch == options.max_epochs ? "epochs" : "";
-}
+
+  std::string stop_reason(bool plateau, bool go_on) const {
+    if (!go_on) {
+      return "request";
+    }
+    if (result_.last.rmse <= options_.target_rmse) {
+      return "target RMSE";
+    }
+    if (plateau && options_.stop_on_plateau) {
+      return "plateau";
+    }
+    return result_.last.epoch == options_.max_epochs ? "epochs" : "";
+  }
+
+  Autoencoder& autoencoder_;
+  const PretrainingOptions& options_;
+  DataParallelStep step_;
+  PlateauRule plateau_;
+  PretrainingResult result_;
+};
 
 }  // namespace
 
@@ -59,33 +111,32 @@ PretrainingResult pretrain(const Communicator& communicator, Autoencoder& autoen
   }
   const double elements = global_elements(communicator, rows);
   const auto chunks = column_chunks(rows, options.chunk_rows);
-  DataParallelStep step(communicator, autoencoder.parameters(), options.adam);
-  PlateauRule plateau(options.minimum_improvement, options.plateau_window,
-                      options.plateau_first_epoch);
-  PretrainingResult result;
-  while (result.stopped_by.empty()) {
-    const double loss = step.step([&] {
-      double local = 0;
-      for (const auto& columns : chunks) {
-        const auto error = reconstruction_error(autoencoder, columns);
-        local += 0.5 * sum_of_squares(error.detach());
-        // d/dXr of 1/2 ||Xr - X||^2 is the error itself: no loss graph is needed.
-        error.backward(error.detach());
-      }
-      return local;
-    });
-    if (!std::isfinite(loss)) {
-      throw Error(ExitCode::kNumerical,
-                  "pre-training: the loss is not finite in epoch " +
-                      std::to_string(result.last.epoch + 1) +
-                      "; lower the learning rate or rescale the data",
-                  /*agreed=*/true);
+  std::unique_ptr<Autoencoder> leading_network;
+  auto leader = std::make_unique<Trial>(communicator, autoencoder, 0, options);
+  const bool competition = options.initializations > 1;
+  leader->run(chunks, elements, competition ? options.trial_epochs : options.max_epochs, on_epoch);
+  for (std::int64_t i = 1; i < options.initializations && leader->result().stopped_by.empty();
+       ++i) {
+    auto network = std::make_unique<Autoencoder>(autoencoder.specification(),
+                                                 autoencoder.parameters()[0].scalar_type(),
+                                                 options.seed, i);
+    auto trial = std::make_unique<Trial>(communicator, *network, i, options);
+    trial->run(chunks, elements, options.trial_epochs, on_epoch);
+    if (trial->result().last.loss < leader->result().last.loss) {
+      leader = std::move(trial);
+      leading_network = std::move(network);
     }
-    result.last = {result.last.epoch + 1, loss, std::sqrt(2 * loss / elements)};
-    const bool go_on = !on_epoch || on_epoch(result.last);
-    result.stopped_by = stop_reason(options, result.last, plateau.add(result.last.loss), go_on);
   }
-  return result;
+  leader->run(chunks, elements, options.max_epochs, on_epoch);
+  if (leading_network != nullptr) {
+    const torch::NoGradGuard no_grad;
+    const auto from = leading_network->parameters();
+    auto to = autoencoder.parameters();
+    for (std::size_t i = 0; i < to.size(); ++i) {
+      to[i].copy_(from[i]);
+    }
+  }
+  return leader->result();
 }
 
 double reconstruction_rmse(const Communicator& communicator, Autoencoder& autoencoder,

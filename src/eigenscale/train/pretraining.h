@@ -26,10 +26,17 @@ struct PretrainingOptions {
   /// Large chunks leave the cache (COIL20: 720 rows cost 12 to 17 % more per row than 400).
   std::int64_t chunk_rows = 512;
   AdamOptions adam;
+  /// Initialisations (of `seed`, beside the given one) that compete: each trains for `trial_epochs`
+  /// and the one with the smallest loss then goes on alone. Some start with units that no sample
+  /// reaches and rest far above the others for good; who leads after the first descent still leads at the end.
+  std::int64_t initializations = 1;
+  std::int64_t trial_epochs = 1000;
+  std::uint64_t seed = 1;
 };
 
 /// What is known after one epoch, of the parameters it started from.
 struct EpochReport {
+  std::int64_t initialization = 0;
   std::int64_t epoch = 0;  ///< from 1
   double loss = 0;         ///< 1/2 sum ||X - Xr||^2 over all samples
   double rmse = 0;         ///< root of the mean squared error per feature, in units of the input
@@ -43,7 +50,7 @@ struct PretrainingResult {
 /// [collective] Trains the autoencoder on all rows of all ranks (`rows`: this rank's, n_p x D,
 /// maybe none) by full-batch Adam on 1/2 sum ||X - decode(encode(X))||^2. `on_epoch` is called on
 /// every rank after each epoch with the same values; training stops when it returns false, which
-/// it must do on all ranks alike. Throws NumericalError on all ranks when the loss is not finite.
+/// it must do on all ranks alike. The winner's weights end in `autoencoder`. Throws NumericalError on all ranks when the loss is not finite.
 PretrainingResult pretrain(const Communicator& communicator, Autoencoder& autoencoder,
                            const torch::Tensor& rows, const PretrainingOptions& options,
                            const std::function<bool(const EpochReport&)>& on_epoch = {});
