@@ -60,8 +60,8 @@ TEST(Discretization, ObjectiveIsTheRelaxationErrorOfTheLabels) {
 }
 
 TEST(Discretization, RoundingDoesNotChangeLabels) {
-  // Far from indicators, with more clusters than the rows suggest: many starts lose a cluster on the
-  // way. 1e-9 is what rounding leaves in an embedding after hundreds of steps in double.
+  // Far from indicators, with more clusters than the rows suggest: many starts lose a cluster on
+  // the way. 1e-9 is what rounding leaves in an embedding after hundreds of steps in double.
   const std::int64_t samples = 200;
   const std::int64_t k = 24;
   const RowPartition partition(samples, world().size());

@@ -28,7 +28,8 @@ struct PretrainingOptions {
   AdamOptions adam;
   /// Initialisations (of `seed`, beside the given one) that compete: each trains for `trial_epochs`
   /// and the one with the smallest loss then goes on alone. Some start with units that no sample
-  /// reaches and rest far above the others for good; who leads after the first descent still leads at the end.
+  /// reaches and rest far above the others for good; who leads after the first descent still leads
+  /// at the end.
   std::int64_t initializations = 1;
   std::int64_t trial_epochs = 1000;
   std::uint64_t seed = 1;
@@ -50,7 +51,8 @@ struct PretrainingResult {
 /// [collective] Trains the autoencoder on all rows of all ranks (`rows`: this rank's, n_p x D,
 /// maybe none) by full-batch Adam on 1/2 sum ||X - decode(encode(X))||^2. `on_epoch` is called on
 /// every rank after each epoch with the same values; training stops when it returns false, which
-/// it must do on all ranks alike. The winner's weights end in `autoencoder`. Throws NumericalError on all ranks when the loss is not finite.
+/// it must do on all ranks alike. The winner's weights end in `autoencoder`. Throws NumericalError
+/// on all ranks when the loss is not finite.
 PretrainingResult pretrain(const Communicator& communicator, Autoencoder& autoencoder,
                            const torch::Tensor& rows, const PretrainingOptions& options,
                            const std::function<bool(const EpochReport&)>& on_epoch = {});
