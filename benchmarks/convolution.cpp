@@ -87,7 +87,10 @@ double best_milliseconds(int repetitions, const std::function<void()>& work) {
 
 void measure(const Case& test, int repetitions) {
   Autoencoder network(test.specification, torch::kFloat32, 1);
-  const auto parameters = named_parameters(network);
+  auto parameters = named_parameters(network);
+  for (auto& [name, parameter] : parameters) {
+    parameter = parameter.detach().to(torch::kFloat32).requires_grad_(true);
+  }
   Adam adam(network.parameters(), {});
   const auto columns = torch::rand({test.specification.features, test.samples});
   const auto [channels, height, width] = test.specification.image_shape;

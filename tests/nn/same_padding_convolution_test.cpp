@@ -106,14 +106,14 @@ class ConvolutionTest : public testing::TestWithParam<Case> {
 };
 
 TEST_P(ConvolutionTest, EqualsLibtorchWithExplicitPadding) {
-  SamePaddingConvolution layer(kIn, kOut, kernel_, relu_, torch::kFloat64);
+  SamePaddingConvolution layer(kIn, kOut, kernel_, relu_);
   compare(
       layer, {kSamples, kIn, height_, width_},
       [&](const torch::Tensor& images) { return layer.forward(images); }, reference_convolution);
 }
 
 TEST_P(ConvolutionTest, TransposedEqualsLibtorchCropped) {
-  SamePaddingTransposedConvolution layer(kOut, kIn, kernel_, relu_, torch::kFloat64);
+  SamePaddingTransposedConvolution layer(kOut, kIn, kernel_, relu_);
   compare(
       layer, {kSamples, kOut, (height_ + 1) / 2, (width_ + 1) / 2},
       [&](const torch::Tensor& images) { return layer.forward(images, height_, width_); },
@@ -124,8 +124,8 @@ TEST_P(ConvolutionTest, TransposedEqualsLibtorchCropped) {
 
 TEST_P(ConvolutionTest, TransposedIsTheAdjoint) {
   torch::NoGradGuard no_grad;
-  SamePaddingConvolution convolution(kIn, kOut, kernel_, false, torch::kFloat64);
-  SamePaddingTransposedConvolution transposed(kOut, kIn, kernel_, false, torch::kFloat64);
+  SamePaddingConvolution convolution(kIn, kOut, kernel_, false);
+  SamePaddingTransposedConvolution transposed(kOut, kIn, kernel_, false);
   const auto weight = convolution.named_parameters()["weight"].normal_();
   transposed.named_parameters()["weight"].copy_(weight);
   const auto x = random({kIn, height_, width_, kSamples});
@@ -138,8 +138,8 @@ TEST_P(ConvolutionTest, TransposedIsTheAdjoint) {
 }
 
 TEST_P(ConvolutionTest, GradientsAreCentralDifferences) {
-  SamePaddingConvolution convolution(kIn, kOut, kernel_, relu_, torch::kFloat64);
-  SamePaddingTransposedConvolution transposed(kOut, kIn, kernel_, relu_, torch::kFloat64);
+  SamePaddingConvolution convolution(kIn, kOut, kernel_, relu_);
+  SamePaddingTransposedConvolution transposed(kOut, kIn, kernel_, relu_);
   randomize(convolution);
   randomize(transposed);
   const auto images = random({kIn, height_, width_, kSamples});
@@ -172,12 +172,12 @@ INSTANTIATE_TEST_SUITE_P(Shapes, ConvolutionTest,
                                           testing::Bool()));
 
 TEST(SamePaddingConvolutionTest, TakesNoSamples) {
-  SamePaddingConvolution convolution(1, 3, 3, true, torch::kFloat32);
-  SamePaddingTransposedConvolution transposed(3, 1, 3, true, torch::kFloat32);
+  SamePaddingConvolution convolution(1, 3, 3, true);
+  SamePaddingTransposedConvolution transposed(3, 1, 3, true);
   const auto output = transposed.forward(convolution.forward(torch::zeros({1, 8, 8, 0})), 8, 8);
   EXPECT_EQ(output.sizes(), torch::IntArrayRef({1, 8, 8, 0}));
   output.sum().backward();
-  EXPECT_EQ(convolution.named_parameters()["weight"].grad().abs().max().item<float>(), 0);
+  EXPECT_EQ(convolution.named_parameters()["weight"].grad().abs().max().item<double>(), 0);
 }
 
 }  // namespace

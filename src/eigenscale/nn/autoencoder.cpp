@@ -118,10 +118,10 @@ void check_specification(const AutoencoderSpecification& specification) {
 
 Autoencoder::Autoencoder(const AutoencoderSpecification& specification, torch::ScalarType precision,
                          std::uint64_t seed, std::int64_t attempt)
-    : specification_(specification), latent_size_(specification.features) {
+    : specification_(specification), precision_(precision), latent_size_(specification.features) {
   check_specification(specification);
   if (specification.kind == EncoderKind::kConvolution) {
-    add_convolutions(precision);
+    add_convolutions();
   } else if (specification.kind == EncoderKind::kPerceptron) {
     add_perceptron(precision);
   }
@@ -130,7 +130,7 @@ Autoencoder::Autoencoder(const AutoencoderSpecification& specification, torch::S
   }
 }
 
-void Autoencoder::add_convolutions(torch::ScalarType precision) {
+void Autoencoder::add_convolutions() {
   const auto& widths = specification_.channels;
   auto [channels, height, width] = specification_.image_shape;
   image_sizes_.push_back({height, width});
@@ -142,7 +142,7 @@ void Autoencoder::add_convolutions(torch::ScalarType precision) {
     convolutions_.push_back(encoder->register_module(
         numbered("conv", i),
         std::make_shared<SamePaddingConvolution>(i == 0 ? channels : widths[i - 1], widths[i],
-                                                 specification_.kernels[i], true, precision)));
+                                                 specification_.kernels[i], true)));
     image_sizes_.push_back({(image_sizes_.back()[0] + 1) / 2, (image_sizes_.back()[1] + 1) / 2});
   }
   for (std::size_t i = 0; i < widths.size(); ++i) {
@@ -150,7 +150,7 @@ void Autoencoder::add_convolutions(torch::ScalarType precision) {
     transposed_convolutions_.push_back(decoder->register_module(
         numbered("deconv", i), std::make_shared<SamePaddingTransposedConvolution>(
                                    widths[mirror], mirror == 0 ? channels : widths[mirror - 1],
-                                   specification_.kernels[mirror], true, precision)));
+                                   specification_.kernels[mirror], true)));
   }
   latent_size_ = widths.back() * image_sizes_.back()[0] * image_sizes_.back()[1];
 }

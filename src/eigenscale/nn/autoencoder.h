@@ -46,8 +46,9 @@ void check_specification(const AutoencoderSpecification& specification);
 /// biases at zero, as a function of (seed, attempt, parameter name): equal on all ranks.
 class Autoencoder : public torch::nn::Module {
  public:
-  /// [local] Throws what check_specification throws. `precision` is torch::kFloat32 or kFloat64.
-  /// `attempt` numbers the initialisations of one seed.
+  /// [local] Throws what check_specification throws. `precision`, torch::kFloat32 or kFloat64, is
+  /// that of samples and latents and of an mlp's weights; a conv network's are double. `attempt`
+  /// numbers the initialisations of one seed.
   Autoencoder(const AutoencoderSpecification& specification, torch::ScalarType precision,
               std::uint64_t seed, std::int64_t attempt = 0);
 
@@ -63,12 +64,14 @@ class Autoencoder : public torch::nn::Module {
 
   std::int64_t latent_size() const { return latent_size_; }
   const AutoencoderSpecification& specification() const { return specification_; }
+  torch::ScalarType precision() const { return precision_; }
 
  private:
-  void add_convolutions(torch::ScalarType precision);
+  void add_convolutions();
   void add_perceptron(torch::ScalarType precision);
 
   AutoencoderSpecification specification_;
+  torch::ScalarType precision_;
   std::int64_t latent_size_ = 0;
   /// Image sizes {H, W} from the input (first) to the latent (last).
   std::vector<std::array<std::int64_t, 2>> image_sizes_;

@@ -31,11 +31,15 @@ SamePadding same_padding(std::int64_t input, std::int64_t kernel);
 ///   COIL20                        1440     117      46.9
 ///   Extended Yale B, 10,20,30      640     278     172
 ///
-/// Gradients are first-order only. Parameters: `weight` (out, in, kernel, kernel), `bias` (out).
+/// Gradients are first-order only. Images are float or double; the parameters, and the sums over
+/// samples and pixels that are their gradients, are always double. So the number of ranks over
+/// which the samples are spread changes float weights only where a sum lies within 1e-16 of a
+/// rounding boundary; float sums differ by 1e-7, which the kinks of ReLU grow to 1e-5 in tens of
+/// steps. Parameters: `weight` (out, in, kernel, kernel), `bias` (out).
 class SamePaddingConvolution : public torch::nn::Module {
  public:
   SamePaddingConvolution(std::int64_t in_channels, std::int64_t out_channels, std::int64_t kernel,
-                         bool relu, torch::ScalarType precision);
+                         bool relu);
 
   /// [local] C x H x W x N -> out x ceil(H/2) x ceil(W/2) x N.
   torch::Tensor forward(const torch::Tensor& images);
@@ -52,7 +56,7 @@ class SamePaddingConvolution : public torch::nn::Module {
 class SamePaddingTransposedConvolution : public torch::nn::Module {
  public:
   SamePaddingTransposedConvolution(std::int64_t in_channels, std::int64_t out_channels,
-                                   std::int64_t kernel, bool relu, torch::ScalarType precision);
+                                   std::int64_t kernel, bool relu);
 
   /// [local] in x h x w x N -> out x height x width x N, where h = ceil(height/2) and
   /// w = ceil(width/2).

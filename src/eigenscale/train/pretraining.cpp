@@ -117,8 +117,8 @@ PretrainingResult pretrain(const Communicator& communicator, Autoencoder& autoen
   leader->run(chunks, elements, competition ? options.trial_epochs : options.max_epochs, on_epoch);
   for (std::int64_t i = 1; i < options.initializations && leader->result().stopped_by.empty();
        ++i) {
-    auto network = std::make_unique<Autoencoder>(
-        autoencoder.specification(), autoencoder.parameters()[0].scalar_type(), options.seed, i);
+    auto network = std::make_unique<Autoencoder>(autoencoder.specification(),
+                                                 autoencoder.precision(), options.seed, i);
     auto trial = std::make_unique<Trial>(communicator, *network, i, options);
     trial->run(chunks, elements, options.trial_epochs, on_epoch);
     if (trial->result().last.loss < leader->result().last.loss) {
