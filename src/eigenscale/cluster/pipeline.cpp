@@ -110,11 +110,12 @@ class Pipeline {
     events_.phase("finetune");
     const auto grid =
         std::make_shared<const ProcessGrid>(world_, options_.grid_rows, options_.grid_columns);
-    SelfExpression self_expression(grid, partition_, options_.precision,
-                                   {.norm = options_.settings.norm,
-                                    .weight_coefficient = options_.settings.weight_coefficient,
-                                    .initial = options_.settings.initial_coefficient,
-                                    .adam = {}});
+    SelfExpression self_expression(
+        grid, partition_, options_.precision,
+        {.norm = options_.settings.norm,
+         .weight_coefficient = options_.settings.weight_coefficient,
+         .initial = options_.settings.initial_coefficient,
+         .adam = {.learning_rate = options_.settings.coefficient_learning_rate}});
     fine_tune(world_, autoencoder_, self_expression, rows_.t().contiguous(), options_.settings, {},
               events_.step);
     self_expression.finish_training();

@@ -21,6 +21,7 @@ struct ClusteringSettings {
   double weight_coefficient = 1;
   double weight_self_expression = 1;
   double initial_coefficient = 0;
+  double coefficient_learning_rate = 1e-3;
   double threshold = 0.2;
   std::int64_t subspace_dim = 10;
   double affinity_power = 1;

@@ -1,6 +1,7 @@
 #include "eigenscale/linalg/symmetric_eigen.h"
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <stdexcept>
 #include <utility>
@@ -114,8 +115,8 @@ Pairs select(const Pairs& pairs, EigenRange range, std::int64_t n) {
   return {pairs.values.index_select(0, order), pairs.rows.index_select(1, order).contiguous()};
 }
 
-/// Makes the entry of largest magnitude of every vector positive; the first one among equals.
-void fix_signs(const Communicator& all, torch::Tensor rows) {
+/// Makes the entry of largest magnitude of every vector positive. `all` is null for whole vectors.
+void fix_signs(const Communicator* all, torch::Tensor rows) {
   const std::int64_t count = rows.size(1);
   auto high = torch::zeros({count}, torch::kFloat64);
   auto low = torch::zeros({count}, torch::kFloat64);
@@ -124,7 +125,9 @@ void fix_signs(const Communicator& all, torch::Tensor rows) {
     low = -std::get<0>(rows.min(0));
   }
   auto both = torch::stack({high, low});
-  all.all_reduce(both, ReduceOp::kMax);
+  if (all != nullptr) {
+    all->all_reduce(both, ReduceOp::kMax);
+  }
   // Entries that are equal but for sign and rounding leave the sign as it is.
   rows.mul_(torch::where(both[0] < both[1] * (1 - 1e-10), -torch::ones_like(high),
                          torch::ones_like(high)));
@@ -177,7 +180,29 @@ void verify(const DistributedMatrix& matrix, EigenDecomposition& result) {
   }
 }
 
+void require_finite(const torch::Tensor& entries, std::int64_t n) {
+  // A sum of magnitudes overflows only where a residual would, too.
+  if (entries.numel() > 0 && !std::isfinite(entries.norm(1).item<double>())) {
+    throw NumericalError("an eigenproblem of size " + std::to_string(n) +
+                         " has entries that are not finite");
+  }
+}
+
 }  // namespace
+
+EigenDecomposition symmetric_eigen(const torch::Tensor& matrix) {
+  const std::int64_t n = matrix.size(0);
+  require_finite(matrix, n);
+  auto copy = empty_column_major(n, n, torch::kFloat64);
+  copy.copy_(matrix);
+  const auto pairs = lapack_eigen(copy, EigenRange::all());
+  EigenDecomposition result;
+  result.values = pairs.values.flip(0);
+  result.vectors = pairs.vectors.flip(1).contiguous();
+  fix_signs(nullptr, result.vectors);
+  result.solver = name_of(EigenSolver::kLapack) + ", n = " + std::to_string(n);
+  return result;
+}
 
 EigenDecomposition symmetric_eigen(const DistributedMatrix& matrix, EigenRange range,
                                    const EigenOptions& options) {
@@ -188,13 +213,7 @@ EigenDecomposition symmetric_eigen(const DistributedMatrix& matrix, EigenRange r
   if (n == 0 || matrix.layout().columns != n || (range.kind != Kind::kAll && range.count == 0)) {
     throw std::invalid_argument("an eigenproblem without eigenvalues");
   }
-  on_all_ranks(all, [&] {
-    // 0 x is 0 exactly when x is finite.
-    if ((matrix.local() * 0).sum().item<double>() != 0) {
-      throw NumericalError("an eigenproblem of size " + std::to_string(n) +
-                           " has entries that are not finite");
-    }
-  });
+  on_all_ranks(all, [&] { require_finite(matrix.local(), n); });
   const auto layout = square_blocks(matrix.layout());
   const auto square = layout == matrix.layout() ? matrix : redistribute(matrix, layout);
   const EigenSolver solver =
@@ -206,7 +225,7 @@ EigenDecomposition symmetric_eigen(const DistributedMatrix& matrix, EigenRange r
   result.vectors = pairs.rows;
   // Backends compute the values on every rank alike, but "alike" is rank 0's.
   all.broadcast(result.values, 0);
-  fix_signs(all, result.vectors);
+  fix_signs(&all, result.vectors);
   result.solver = name_of(solver) + ", n = " + std::to_string(n) + ", " +
                   std::to_string(result.values.size(0)) + " vectors, grid " +
                   std::to_string(layout.grid->rows()) + "x" +
