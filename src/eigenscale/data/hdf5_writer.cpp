@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <exception>
 #include <fstream>
-#include <sstream>
+#include <optional>
 
 #include "eigenscale/comm/agreement.h"
 #include "eigenscale/comm/mpi_communicator.h"
@@ -13,7 +12,7 @@
 #include "eigenscale/core/errors.h"
 #include "eigenscale/data/hdf5_file.h"
 #include "eigenscale/data/hdf5_handle.h"
-#include "eigenscale/data/row_placement.h"
+#include "eigenscale/data/row_writer.h"
 
 namespace eigenscale {
 namespace {
@@ -60,103 +59,99 @@ std::pair<Hdf5Handle, Hdf5Handle> select_rows(hid_t dataset, std::vector<hsize_t
   return {std::move(in_file), std::move(in_memory)};
 }
 
-// [collective] All ranks make the same number of collective writes, below MPI's 2 GiB each.
-void write_dataset(const Communicator& communicator, hid_t file, const std::string& dataset,
-                   const torch::Tensor& rows, const std::string& name) {
-  constexpr std::int64_t kChunkBytes = std::int64_t{256} << 20;
-  const RowPlacement placement = place_rows(communicator, rows.size(0));
-  std::vector<hsize_t> shape(rows.sizes().begin(), rows.sizes().end());
-  shape.front() = static_cast<hsize_t>(placement.total);
-  const hid_t type = native_hdf5_type(element_type_of(rows.scalar_type()));
-  const Hdf5Handle handle = create_dataset(file, dataset, type, shape);
-  agree(communicator, handle.valid(), "create the dataset '" + name + "'");
-
-  const Hdf5Handle transfer(H5Pcreate(H5P_DATASET_XFER), H5Pclose);
-  H5Pset_dxpl_mpio(transfer.get(), H5FD_MPIO_COLLECTIVE);
-  const std::int64_t row_bytes = rows.slice(0, 0, 1).nbytes();
-  const std::int64_t largest_row = all_reduce(communicator, row_bytes, ReduceOp::kMax);
-  const std::int64_t chunk =
-      std::max<std::int64_t>(1, kChunkBytes / std::max<std::int64_t>(1, largest_row));
-  const std::int64_t chunks =
-      all_reduce(communicator, (rows.size(0) + chunk - 1) / chunk, ReduceOp::kMax);
-  for (std::int64_t i = 0; i < chunks; ++i) {
-    const std::int64_t begin = std::min(rows.size(0), i * chunk);
-    const std::int64_t count = std::min(rows.size(0) - begin, chunk);
-    const auto [in_file, in_memory] =
-        select_rows(handle.get(), shape, placement.first + begin, count);
-    const herr_t status = H5Dwrite(handle.get(), type, in_memory.get(), in_file.get(),
-                                   transfer.get(), rows.narrow(0, begin, count).data_ptr());
-    agree(communicator, status >= 0, "write '" + name + "'");
-  }
-}
-
-// [collective]
-void write_temporary(const Communicator& communicator, const std::filesystem::path& temporary,
-                     const std::string& dataset, const torch::Tensor& rows,
-                     const std::string& name) {
-  const Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
-  H5Pset_fapl_mpio(access.get(), mpi_handle(communicator), MPI_INFO_NULL);
-  // A plain identifier: closing the file is collective, so no destructor may do it.
-  const hid_t file = H5Fcreate(temporary.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get());
-  agree(communicator, file >= 0, "create '" + temporary.string() + "'");
-  std::exception_ptr failure;
-  try {
-    write_dataset(communicator, file, dataset, rows, name);
-  } catch (const Error& error) {
-    if (!error.agreed()) {
-      throw;
-    }
-    failure = std::current_exception();
-  }
-  const bool closed = H5Fclose(file) >= 0;
-  if (failure) {
-    std::rethrow_exception(failure);
-  }
-  agree(communicator, closed, "finish '" + name + "'");
-}
-
-}  // namespace
-
-void write_hdf5(const Communicator& communicator, const std::filesystem::path& path,
-                const std::string& dataset, const torch::Tensor& own_rows) {
-  const std::string name = path.string() + ":" + dataset;
-  std::ostringstream layout;
-  layout << name << ' ' << torch::toString(own_rows.scalar_type()) << " x "
-         << own_rows.sizes().slice(1);
-  require_same_on_all_ranks(communicator, "the dataset to be written", layout.str());
-  const auto rows = own_rows.detach().cpu().contiguous();
-  const auto temporary = temporary_name(path);
-  const bool is_root = communicator.rank() == 0;
-  silence_hdf5();
-  try {
+class Hdf5Writer final : public RowWriter {
+ public:
+  Hdf5Writer(const Communicator& communicator, const RowArray& array)
+      : RowWriter(communicator, array), shape_(array.row_shape.begin(), array.row_shape.end()) {
+    silence_hdf5();
     on_all_ranks(
         communicator,
         [&] {
-          if (rows.scalar_type() == torch::kFloat16) {
-            throw OutputError("'" + name + "' cannot be written in half precision");
+          if (array.type == torch::kFloat16) {
+            throw OutputError("'" + array.name() + "' cannot be written in half precision");
           }
+          type_ = native_hdf5_type(element_type_of(array.type));
           // Where this fails the reason is clearer than what HDF5 would say.
-          if (is_root && !std::ofstream(temporary)) {
-            throw OutputError("cannot create '" + temporary.string() +
+          if (communicator.rank() == 0 && !std::ofstream(temporary_)) {
+            throw OutputError("cannot create '" + temporary_.string() +
                               "': " + std::strerror(errno));
           }
         },
         ExitCode::kOutput);
-    write_temporary(communicator, temporary, dataset, rows, name);
-    on_all_ranks(
-        communicator,
-        [&] {
-          if (is_root) {
-            publish_file(temporary, path);
-          }
-        },
-        ExitCode::kOutput);
-  } catch (...) {
-    if (is_root) {
-      ::unlink(temporary.c_str());
-    }
-    throw;
+    const Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+    H5Pset_fapl_mpio(access.get(), mpi_handle(communicator), MPI_INFO_NULL);
+    file_ = H5Fcreate(temporary_.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get());
+    agree(communicator, file_ >= 0, "create '" + temporary_.string() + "'");
+    shape_.insert(shape_.begin(), static_cast<hsize_t>(placement_.total));
+    dataset_.emplace(create_dataset(file_, array.dataset, type_, shape_));
+    agree_or_close(dataset_->valid(), "create the dataset '" + array.name() + "'");
   }
+
+ protected:
+  // All ranks make the same number of collective writes, below MPI's 2 GiB each.
+  void write_rows(std::int64_t first, const torch::Tensor& rows) override {
+    constexpr std::int64_t kChunkBytes = std::int64_t{256} << 20;
+    const Hdf5Handle transfer(H5Pcreate(H5P_DATASET_XFER), H5Pclose);
+    H5Pset_dxpl_mpio(transfer.get(), H5FD_MPIO_COLLECTIVE);
+    std::int64_t row_bytes = static_cast<std::int64_t>(rows.element_size());
+    for (const std::int64_t size : array().row_shape) {
+      row_bytes *= size;
+    }
+    const std::int64_t chunk =
+        std::max<std::int64_t>(1, kChunkBytes / std::max<std::int64_t>(1, row_bytes));
+    const std::int64_t chunks =
+        all_reduce(communicator_, (rows.size(0) + chunk - 1) / chunk, ReduceOp::kMax);
+    for (std::int64_t i = 0; i < chunks; ++i) {
+      const std::int64_t begin = std::min(rows.size(0), i * chunk);
+      const std::int64_t count = std::min(rows.size(0) - begin, chunk);
+      const auto [in_file, in_memory] = select_rows(dataset_->get(), shape_, first + begin, count);
+      const herr_t status = H5Dwrite(dataset_->get(), type_, in_memory.get(), in_file.get(),
+                                     transfer.get(), rows.narrow(0, begin, count).data_ptr());
+      agree_or_close(status >= 0, "write '" + array().name() + "'");
+    }
+  }
+
+  void finish() override { agree(communicator_, close(), "finish '" + array().name() + "'"); }
+
+ private:
+  /// [collective] Closing the file is collective, so no destructor may do it; a writer that is
+  /// dropped half-way leaves it to MPI's end.
+  bool close() {
+    dataset_.reset();
+    return H5Fclose(file_) >= 0;
+  }
+
+  void agree_or_close(bool done, const std::string& what) {
+    try {
+      agree(communicator_, done, what);
+    } catch (const Error&) {
+      close();
+      throw;
+    }
+  }
+
+  std::vector<hsize_t> shape_;
+  hid_t type_ = -1;
+  hid_t file_ = -1;
+  std::optional<Hdf5Handle> dataset_;
+};
+
+}  // namespace
+
+std::unique_ptr<RowWriter> create_hdf5(const Communicator& communicator, const RowArray& array) {
+  return std::make_unique<Hdf5Writer>(communicator, array);
+}
+
+void write_hdf5(const Communicator& communicator, const std::filesystem::path& path,
+                const std::string& dataset, const torch::Tensor& own_rows) {
+  const auto writer = create_hdf5(
+      communicator, {.path = path,
+                     .dataset = dataset,
+                     .type = own_rows.scalar_type(),
+                     .row_shape = {own_rows.sizes().begin() + 1, own_rows.sizes().end()},
+                     .own_rows = own_rows.size(0)});
+  writer->append(own_rows);
+  writer->commit();
 }
 
 }  // namespace eigenscale

@@ -4,14 +4,14 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <sstream>
+#include <optional>
 #include <stdexcept>
 
 #include "eigenscale/comm/agreement.h"
 #include "eigenscale/core/atomic_file.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/data/npy_file.h"
-#include "eigenscale/data/row_placement.h"
+#include "eigenscale/data/row_writer.h"
 
 namespace eigenscale {
 namespace {
@@ -67,83 +67,107 @@ class PositionedOutput {
   int descriptor_ = -1;
 };
 
+class NpyWriter final : public RowWriter {
+ public:
+  NpyWriter(const Communicator& communicator, const RowArray& array)
+      : RowWriter(communicator, array) {
+    on_all_ranks(
+        communicator,
+        [&] {
+          if (communicator.rank() == 0) {
+            PositionedOutput(temporary_, O_CREAT | O_TRUNC);
+          }
+        },
+        ExitCode::kOutput);
+    on_all_ranks(
+        communicator,
+        [&] {
+          const ElementType element = element_type_of(array.type);
+          row_bytes_ = byte_count(array.row_shape, element.bytes, array.path.string());
+          auto shape = array.row_shape;
+          shape.insert(shape.begin(), placement_.total);
+          const std::string header = format_npy_header(element, shape);
+          header_bytes_ = static_cast<std::int64_t>(header.size());
+          file_.emplace(temporary_, 0);
+          if (communicator.rank() == 0) {
+            file_->write(0, header.data(), header_bytes_);
+          }
+        },
+        ExitCode::kOutput);
+  }
+
+ protected:
+  void write_rows(std::int64_t first, const torch::Tensor& rows) override {
+    on_all_ranks(
+        communicator_,
+        [&] {
+          file_->write(header_bytes_ + first * row_bytes_, rows.data_ptr(),
+                       rows.size(0) * row_bytes_);
+        },
+        ExitCode::kOutput);
+  }
+
+  void finish() override {
+    on_all_ranks(
+        communicator_, [&] { file_->sync(); }, ExitCode::kOutput);
+    file_.reset();
+  }
+
+ private:
+  std::optional<PositionedOutput> file_;
+  std::int64_t header_bytes_ = 0;
+  std::int64_t row_bytes_ = 0;
+};
+
 }  // namespace
+
+std::unique_ptr<RowWriter> create_npy(const Communicator& communicator, const RowArray& array) {
+  return std::make_unique<NpyWriter>(communicator, array);
+}
 
 void write_npy(const Communicator& communicator, const std::filesystem::path& path,
                torch::ScalarType type, const std::vector<std::int64_t>& row_shape,
                std::int64_t own_rows, const RowProducer& produce) {
   constexpr std::int64_t kChunkBytes = std::int64_t{16} << 20;
-  std::ostringstream layout;
-  layout << path.string() << ' ' << torch::toString(type) << " x " << row_shape;
-  require_same_on_all_ranks(communicator, "the array to be written", layout.str());
-  const RowPlacement placement = place_rows(communicator, own_rows);
-
-  const auto temporary = temporary_name(path);
-  const bool is_root = communicator.rank() == 0;
-  try {
-    on_all_ranks(
-        communicator,
-        [&] {
-          if (is_root) {
-            PositionedOutput(temporary, O_CREAT | O_TRUNC);
-          }
-        },
-        ExitCode::kOutput);
-    on_all_ranks(
-        communicator,
-        [&] {
-          const ElementType element = element_type_of(type);
-          const std::int64_t row_bytes = byte_count(row_shape, element.bytes, path.string());
-          std::vector<std::int64_t> shape = {placement.total};
-          shape.insert(shape.end(), row_shape.begin(), row_shape.end());
-          const std::string header = format_npy_header(element, shape);
-          PositionedOutput file(temporary, 0);
-          if (is_root) {
-            file.write(0, header.data(), static_cast<std::int64_t>(header.size()));
-          }
-          const std::int64_t chunk =
-              std::max<std::int64_t>(1, kChunkBytes / std::max<std::int64_t>(1, row_bytes));
-          const std::int64_t end = placement.first + own_rows;
-          for (std::int64_t row = placement.first; row < end; row += chunk) {
-            const RowRange range{row, std::min(end, row + chunk)};
-            shape.front() = range.size();
-            const auto rows = produce(range).detach().cpu().contiguous();
-            if (rows.scalar_type() != type || rows.sizes() != shape) {
-              throw std::logic_error("rows for '" + path.string() + "' have another type or shape");
-            }
-            file.write(static_cast<std::int64_t>(header.size()) + row * row_bytes, rows.data_ptr(),
-                       range.size() * row_bytes);
-          }
-          file.sync();
-        },
-        ExitCode::kOutput);
-    on_all_ranks(
-        communicator,
-        [&] {
-          if (is_root) {
-            publish_file(temporary, path);
-          }
-        },
-        ExitCode::kOutput);
-  } catch (...) {
-    if (is_root) {
-      ::unlink(temporary.c_str());
-    }
-    throw;
+  const auto writer = create_npy(
+      communicator,
+      {.path = path, .dataset = "", .type = type, .row_shape = row_shape, .own_rows = own_rows});
+  std::int64_t row_bytes = static_cast<std::int64_t>(torch::elementSize(type));
+  for (const std::int64_t size : row_shape) {
+    row_bytes *= size;
   }
+  const std::int64_t chunk =
+      std::max<std::int64_t>(1, kChunkBytes / std::max<std::int64_t>(1, row_bytes));
+  const std::int64_t first = place_rows(communicator, own_rows).first;
+  const std::int64_t most = all_reduce(communicator, own_rows, ReduceOp::kMax);
+  for (std::int64_t begin = 0; begin < most; begin += chunk) {
+    const std::int64_t count = std::clamp<std::int64_t>(own_rows - begin, 0, chunk);
+    auto shape = row_shape;
+    shape.insert(shape.begin(), 0);
+    auto rows = torch::empty(shape, type);
+    on_all_ranks(
+        communicator,
+        [&] {
+          if (count > 0) {
+            rows = produce({first + begin, first + begin + count});
+          }
+        },
+        ExitCode::kOutput);
+    writer->append(rows);
+  }
+  writer->commit();
 }
 
 void write_npy(const Communicator& communicator, const std::filesystem::path& path,
                const torch::Tensor& own_rows) {
-  const std::vector<std::int64_t> row_shape(own_rows.sizes().begin() + 1, own_rows.sizes().end());
-  // The rows come in ascending order from this rank's first on.
-  std::int64_t done = 0;
-  write_npy(communicator, path, own_rows.scalar_type(), row_shape, own_rows.size(0),
-            [&](RowRange range) {
-              const auto rows = own_rows.narrow(0, done, range.size());
-              done += range.size();
-              return rows;
-            });
+  const auto writer =
+      create_npy(communicator, {.path = path,
+                                .dataset = "",
+                                .type = own_rows.scalar_type(),
+                                .row_shape = {own_rows.sizes().begin() + 1, own_rows.sizes().end()},
+                                .own_rows = own_rows.size(0)});
+  writer->append(own_rows);
+  writer->commit();
 }
 
 }  // namespace eigenscale
