@@ -7,7 +7,6 @@
 
 #include "eigenscale/comm/agreement.h"
 #include "eigenscale/core/errors.h"
-#include "eigenscale/data/sample_source.h"
 
 namespace eigenscale {
 namespace {
@@ -42,8 +41,10 @@ void require_finite(const torch::Tensor& rows, const torch::Tensor& source_rows,
   throw InputError(message.str());
 }
 
-torch::Tensor read_own_rows(const SampleSource& source, RowRange range, torch::ScalarType type,
-                            double scale) {
+}  // namespace
+
+torch::Tensor read_samples(const SampleSource& source, RowRange range, torch::ScalarType type,
+                           double scale) {
   constexpr std::int64_t kChunkBytes = std::int64_t{16} << 20;
   std::vector<std::int64_t> shape = {range.size()};
   shape.insert(shape.end(), source.row_shape().begin(), source.row_shape().end());
@@ -67,8 +68,6 @@ torch::Tensor read_own_rows(const SampleSource& source, RowRange range, torch::S
   return result;
 }
 
-}  // namespace
-
 Samples load_samples(const Communicator& communicator, const std::string& specification,
                      torch::ScalarType type, double scale) {
   const auto source = open_sample_source(communicator, specification);
@@ -81,7 +80,7 @@ Samples load_samples(const Communicator& communicator, const std::string& specif
     if (std::ranges::find(source->row_shape(), 0) != source->row_shape().end()) {
       throw InputError("'" + specification + "' has samples without elements");
     }
-    rows = read_own_rows(*source, partition.range(communicator.rank()), type, scale);
+    rows = read_samples(*source, partition.range(communicator.rank()), type, scale);
   });
   return {partition, rows, source->row_shape()};
 }

@@ -8,6 +8,7 @@
 
 #include "eigenscale/comm/communicator.h"
 #include "eigenscale/core/row_partition.h"
+#include "eigenscale/data/sample_source.h"
 
 namespace eigenscale {
 
@@ -26,5 +27,10 @@ struct Samples {
 /// not finite; names file, row and element.
 Samples load_samples(const Communicator& communicator, const std::string& specification,
                      torch::ScalarType type, double scale = 1);
+
+/// [local] The rows of `range` as floating point `type`, range.size() x shape, checked and scaled
+/// as above, through a bounded chunk. InputError.
+torch::Tensor read_samples(const SampleSource& source, RowRange range, torch::ScalarType type,
+                           double scale = 1);
 
 }  // namespace eigenscale

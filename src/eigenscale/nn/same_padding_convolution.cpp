@@ -18,7 +18,7 @@ torch::Tensor as_column(const torch::Tensor& bias) { return bias.view({-1, 1}); 
 
 // Sums over samples and pixels, n in the ten thousands, are formed in double; columns are converted
 // in pieces that stay in cache.
-constexpr std::int64_t kValuesInCache = 65536;
+constexpr std::int64_t kValuesInCache = 262144;
 
 std::int64_t piece_width(std::int64_t rows, std::int64_t columns) {
   return std::clamp<std::int64_t>(kValuesInCache / rows, 64, std::max<std::int64_t>(64, columns));

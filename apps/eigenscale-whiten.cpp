@@ -1,0 +1,143 @@
+// Whitening (ZCA or PCA) of a data set of any number of rows: whitened samples, the transform, and
+// a report.
+
+#include <algorithm>
+
+#include "eigenscale/comm/agreed_options.h"
+#include "eigenscale/comm/agreement.h"
+#include "eigenscale/comm/environment.h"
+#include "eigenscale/comm/watchdog.h"
+#include "eigenscale/core/log.h"
+#include "eigenscale/core/options.h"
+#include "eigenscale/spectral/whitening_run.h"
+
+namespace {
+
+namespace po = boost::program_options;
+using namespace eigenscale;
+
+// clang-format off
+ProgramOptions describe_options() {
+  ProgramOptions options("eigenscale-whiten", "ZCA or PCA whitening, on one rank or many");
+  options.group("Data")
+      ("data", po::value<std::string>(), "samples: .npy, .h5:dataset, IDX[.gz], CIFAR .bin")
+      ("scale", po::value<double>()->default_value(1), "factor on every value")
+      ("image-shape", po::value<std::string>(),
+       "of flat samples that are images, for the pictures (28x28 or 3x32x32)")
+      ("format", po::value<std::string>()->default_value("auto"),
+       "of the results: npy, h5, or auto: that of the data")
+      ("overwrite", po::bool_switch(), "replace a finished run in --output");
+  options.group("Method")
+      ("method", po::value<std::string>()->default_value("zca"), "zca or pca")
+      ("components", po::value<std::int64_t>(), "leading components to keep; without it all")
+      ("epsilon", po::value<double>(),
+       "added to every eigenvalue, in units of the data squared; without it 1e-6 of the mean "
+       "variance of a feature")
+      ("check", po::bool_switch(),
+       "measure covariance_error, residual and orthogonality; costs another product");
+  options.group("Execution")
+      ("collective-timeout", po::value<double>()->default_value(1800),
+       "seconds after which a collective counts as dead; 0 for never");
+  return options;
+}
+// clang-format on
+
+std::string choice(const ProgramOptions& options, const std::string& name,
+                   std::initializer_list<const char*> known) {
+  const auto& value = options.get<std::string>(name);
+  std::string list;
+  for (const char* candidate : known) {
+    if (value == candidate) {
+      return value;
+    }
+    list += (list.empty() ? "" : " or ") + std::string(candidate);
+  }
+  throw OptionError("--" + name + " is '" + value + "'; expected " + list);
+}
+
+std::vector<std::int64_t> image_shape(const std::string& text) {
+  std::vector<std::int64_t> shape;
+  std::size_t begin = 0;
+  while (begin <= text.size()) {
+    const auto end = std::min(text.find('x', begin), text.size());
+    const auto part = text.substr(begin, end - begin);
+    if (part.empty() || part.size() > 9 ||
+        part.find_first_not_of("0123456789") != std::string::npos || std::stoll(part) < 1) {
+      throw OptionError("--image-shape is '" + text + "'; expected a shape such as 28x28");
+    }
+    shape.push_back(std::stoll(part));
+    begin = end + 1;
+  }
+  if (shape.size() < 2 || shape.size() > 3) {
+    throw OptionError("--image-shape is '" + text + "'; expected two or three sizes");
+  }
+  return shape;
+}
+
+WhiteningRunOptions run_options(const ProgramOptions& options) {
+  WhiteningRunOptions run;
+  run.data = options.get<std::string>("data");
+  run.output = options.get<std::string>("output");
+  run.overwrite = options.get<bool>("overwrite");
+  run.scale = options.get<double>("scale");
+  run.configuration = options.configuration();
+  run.device = choice(options, "device", {"cpu", "cuda"});
+  if (run.device == "cuda") {
+    throw OptionError("--device cuda: whitening runs on the CPU only in this version");
+  }
+  run.method = choice(options, "method", {"zca", "pca"}) == "zca" ? WhiteningMethod::kZca
+                                                                  : WhiteningMethod::kPca;
+  if (options.has("components")) {
+    run.components = options.get<std::int64_t>("components");
+    if (run.components < 1) {
+      throw OptionError("--components is " + std::to_string(run.components) +
+                        "; expected at least 1");
+    }
+  }
+  if (options.has("epsilon")) {
+    run.epsilon = options.get<double>("epsilon");
+    if (!(run.epsilon >= 0)) {
+      throw OptionError("--epsilon is negative or not a number; expected at least 0");
+    }
+  }
+  run.check = options.get<bool>("check");
+  run.format = choice(options, "format", {"auto", "npy", "h5"});
+  if (run.format == "auto") {
+    run.format =
+        run.data.find(".h5:") != std::string::npos || run.data.find(".hdf5:") != std::string::npos
+            ? "h5"
+            : "npy";
+  }
+#ifndef EIGENSCALE_HAVE_HDF5
+  if (run.format == "h5") {
+    throw OptionError("--format h5: this build has no HDF5");
+  }
+#endif
+  if (options.has("image-shape")) {
+    run.image_shape = image_shape(options.get<std::string>("image-shape"));
+  }
+  return run;
+}
+
+int whiten_main(const Communicator& world, int argc, char** argv) {
+  auto options = describe_options();
+  if (!read_options(world, options, argc, argv)) {
+    return 0;
+  }
+  WhiteningRunOptions run;
+  on_all_ranks(
+      world,
+      [&] {
+        start_log(options.get<std::string>("log-level"), world.rank());
+        run = run_options(options);
+      },
+      ExitCode::kOptions);
+  require_same_on_all_ranks(world, "the configuration", options.configuration());
+  start_watchdog(options.get<double>("collective-timeout"), world);
+  run_whitening(world, run);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return eigenscale::run_program(argc, argv, whiten_main); }

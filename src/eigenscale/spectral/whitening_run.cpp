@@ -1,0 +1,298 @@
+#include "eigenscale/spectral/whitening_run.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "eigenscale/comm/agreement.h"
+#include "eigenscale/comm/environment.h"
+#include "eigenscale/core/errors.h"
+#include "eigenscale/core/log.h"
+#include "eigenscale/core/memory.h"
+#include "eigenscale/data/npy_file.h"
+#include "eigenscale/data/row_writer.h"
+#include "eigenscale/linalg/products.h"
+#include "eigenscale/linalg/row_blocks.h"
+#include "eigenscale/report/phase_timers.h"
+#include "eigenscale/report/run_directory.h"
+#include "eigenscale/report/summary.h"
+#include "eigenscale/spectral/streamed_covariance.h"
+#include "eigenscale/spectral/whitening_report.h"
+
+namespace eigenscale {
+namespace {
+
+// Bytes of a rank beside the matrices of D x D: pieces of rows and their copies.
+constexpr std::int64_t kPieceBytes = std::int64_t{64} << 20;
+constexpr std::int64_t kRowBytes = 6 * kPieceBytes;
+// Bytes for each entry of D x D / P: covariance, its product, the solver's copy, vectors in two
+// layouts and what travels between them, in double.
+constexpr std::int64_t kEntryBytes = 80;
+constexpr double kDefaultEpsilonShare = 1e-6;
+
+double largest_entry(const DistributedMatrix& matrix) {
+  const auto& local = matrix.local();
+  return all_reduce(matrix.layout().grid->all(),
+                    local.numel() > 0 ? local.abs().max().item<double>() : 0.0, ReduceOp::kMax);
+}
+
+double trace(const DistributedMatrix& matrix) {
+  const auto& layout = matrix.layout();
+  const auto on_diagonal =
+      layout.global_rows().unsqueeze(1) == layout.global_columns().unsqueeze(0);
+  return all_reduce(layout.grid->all(),
+                    matrix.local().masked_select(on_diagonal).sum().item<double>());
+}
+
+/// max |cov(Y) - what it is meant to be| from sum Y^T Y and sum Y over all samples.
+double covariance_error(const DistributedMatrix& products, torch::Tensor sums, double samples,
+                        const DistributedMatrix& target) {
+  const auto& layout = products.layout();
+  layout.grid->all().all_reduce(sums);
+  const auto mean = sums / samples;
+  auto difference = products.clone();
+  difference.local().div_(samples);
+  difference.local().sub_(torch::outer(mean.index_select(0, layout.global_rows()),
+                                       mean.index_select(0, layout.global_columns())));
+  difference.local().sub_(target.local());
+  return largest_entry(difference);
+}
+
+class WhiteningRun {
+ public:
+  WhiteningRun(const Communicator& world, const WhiteningRunOptions& options)
+      : world_(world),
+        options_(options),
+        startup_bytes_(peak_memory_bytes()),
+        directory_(world, options.output, options.overwrite) {
+    directory_.write_setting(options.configuration);
+  }
+
+  void run() {
+    timers_.begin("mean");
+    source_ = open_sample_source(world_, options_.data);
+    const bool is_double = source_->scalar_type() == torch::kFloat64;
+    type_ = is_double ? torch::kFloat64 : torch::kFloat32;
+    const RowStream stream(world_, *source_, options_.scale, kPieceBytes);
+    check_shape(stream);
+    require_memory(world_, stream.features());
+    const auto [rows, columns] = ProcessGrid::squarest(world_.size());
+    grid_ = std::make_shared<const ProcessGrid>(world_, rows, columns);
+    spdlog::info("{} samples of {} features on {} ranks, grid {}x{}", stream.rows(),
+                 stream.features(), world_.size(), rows, columns);
+
+    const auto moments = feature_moments(world_, stream);
+    check_moments(stream, moments);
+    timers_.begin("covariance");
+    const auto covariance = covariance_of(stream, moments.mean);
+    const double variance = trace(covariance);
+    settle_epsilon(variance, stream.features());
+    timers_.begin("eigenproblem");
+    const auto transform = whitening_transform(covariance, whitening_);
+    spdlog::info("{}", transform.solver);
+    timers_.begin("transform");
+    apply(stream, moments.mean, transform);
+    timers_.begin("write");
+    write_transform(stream, moments, transform);
+    finish(stream, transform, variance);
+  }
+
+ private:
+  void check_shape(const RowStream& stream) {
+    on_all_ranks(world_, [&] {
+      if (stream.rows() < 2 || stream.features() < 1) {
+        throw InputError("'" + options_.data + "' has " + std::to_string(stream.rows()) +
+                         " samples of " + std::to_string(stream.features()) +
+                         " features; whitening needs at least two samples and a feature");
+      }
+      if (options_.components > stream.features()) {
+        throw InputError("--components is " + std::to_string(options_.components) + " but '" +
+                         options_.data + "' has " + std::to_string(stream.features()) +
+                         " features");
+      }
+      image_shape_ = options_.image_shape.empty() ? source_->row_shape() : options_.image_shape;
+      std::int64_t pixels = 1;
+      for (const std::int64_t size : image_shape_) {
+        pixels *= size;
+      }
+      if (pixels != stream.features()) {
+        throw InputError("--image-shape holds " + std::to_string(pixels) +
+                         " numbers but the samples of '" + options_.data + "' have " +
+                         std::to_string(stream.features()));
+      }
+    });
+  }
+
+  void check_moments(const RowStream& stream, const FeatureMoments& moments) {
+    if (moments.constant == stream.features()) {
+      throw Error(ExitCode::kInput,
+                  "'" + options_.data + "' is constant: all " + std::to_string(stream.rows()) +
+                      " samples are equal, there is nothing to whiten",
+                  /*agreed=*/true);
+    }
+    if (moments.constant > 0) {
+      warn(std::to_string(moments.constant) + " of " + std::to_string(stream.features()) +
+           " features are constant; only epsilon keeps their components finite");
+    }
+    if (stream.rows() <= stream.features()) {
+      warn(std::to_string(stream.rows()) + " samples cannot vary in all " +
+           std::to_string(stream.features()) + " directions");
+    }
+  }
+
+  void warn(const std::string& text) {
+    warnings_.push_back(text);
+    spdlog::warn("warning: {}", text);
+  }
+
+  DistributedMatrix covariance_of(const RowStream& stream, const torch::Tensor& mean) {
+    GramAccumulator products(grid_, stream.features());
+    stream.for_each_piece([&](const torch::Tensor& rows) { products.add(rows - mean); });
+    products.sum().local().div_(static_cast<double>(stream.rows()));
+    return products.sum();
+  }
+
+  void settle_epsilon(double variance, std::int64_t features) {
+    whitening_ = {.method = options_.method,
+                  .components = options_.components,
+                  .epsilon = options_.epsilon >= 0
+                                 ? options_.epsilon
+                                 : kDefaultEpsilonShare * variance / static_cast<double>(features),
+                  .verify = options_.check};
+  }
+
+  RowArray array(const std::string& name, torch::ScalarType type,
+                 std::vector<std::int64_t> row_shape, std::int64_t own_rows) const {
+    const bool hdf5 = options_.format == "h5";
+    return {.path = directory_.file(name + (hdf5 ? ".h5" : ".npy")),
+            .dataset = hdf5 ? name : "",
+            .type = type,
+            .row_shape = std::move(row_shape),
+            .own_rows = own_rows};
+  }
+
+  std::unique_ptr<RowWriter> create(const RowArray& array) const {
+#ifdef EIGENSCALE_HAVE_HDF5
+    if (!array.dataset.empty()) {
+      return create_hdf5(world_, array);
+    }
+#endif
+    return create_npy(world_, array);
+  }
+
+  void apply(const RowStream& stream, const torch::Tensor& mean,
+             const WhiteningTransform& transform) {
+    const std::int64_t width = transform.matrix.layout().columns;
+    const auto writer = create(array("whitened", type_, {width}, stream.own_rows()));
+    const GramAccumulator inputs(grid_, stream.features());
+    std::optional<GramAccumulator> outputs;
+    if (options_.check) {
+      outputs.emplace(grid_, width);
+    }
+    auto sums = torch::zeros({width}, torch::kFloat64);
+    stream.for_each_piece([&](const torch::Tensor& rows) {
+      const auto product = multiply(inputs.distribute(rows - mean), transform.matrix);
+      // What is measured is what is written.
+      const auto own = own_rows_of(product, rows.size(0)).to(type_);
+      if (outputs) {
+        outputs->add(own);
+        sums.add_(own.to(torch::kFloat64).sum(0));
+      }
+      writer->append(own);
+    });
+    writer->commit();
+    if (outputs) {
+      metrics_["covariance_error"] =
+          covariance_error(outputs->sum(), sums, static_cast<double>(stream.rows()),
+                           whitened_covariance(transform, whitening_));
+      metrics_["residual"] = transform.residual;
+      metrics_["orthogonality"] = transform.orthogonality;
+    }
+  }
+
+  void write_transform(const RowStream& stream, const FeatureMoments& moments,
+                       const WhiteningTransform& transform) {
+    const RowPartition partition(stream.features(), world_.size());
+    const RowRange own = partition.range(world_.rank());
+    const auto rows = to_row_blocks(transform.matrix, partition);
+    const auto writer = create(array("transform", torch::kFloat64, {rows.size(1)}, rows.size(0)));
+    writer->append(rows);
+    writer->commit();
+    write_npy(world_, directory_.file("mean.npy"), moments.mean.narrow(0, own.begin, own.size()));
+    const RowRange share =
+        RowPartition(transform.eigenvalues.numel(), world_.size()).range(world_.rank());
+    write_npy(world_, directory_.file("eigenvalues.npy"),
+              transform.eigenvalues.narrow(0, share.begin, share.size()));
+  }
+
+  void finish(const RowStream& stream, const WhiteningTransform& transform, double variance) {
+    timers_.end();
+    auto summary = make_summary(world_, "eigenscale-whiten", options_.device, startup_bytes_);
+    summary["metrics"] = metrics_;
+    summary["seconds"] = timers_.reduce(world_);
+    summary["choices"] = {
+        {"solver", transform.solver},
+        {"grid", std::to_string(grid_->rows()) + "x" + std::to_string(grid_->columns())},
+        {"samples", stream.rows()},
+        {"features", stream.features()},
+        {"components", transform.eigenvalues.numel()},
+        {"epsilon", whitening_.epsilon},
+        {"explained_variance", transform.eigenvalues.sum().item<double>() / variance},
+        {"precision", type_ == torch::kFloat64 ? "double" : "float"}};
+    summary["warnings"] = warnings_;
+    directory_.write("report.html", whitening_report(transform, variance, image_shape_, summary));
+    directory_.write("summary.json", summary.dump(2) + "\n");
+    for (const auto& [name, value] : metrics_.items()) {
+      spdlog::info("  {:<18} {:.3g}", name, value.get<double>());
+    }
+    spdlog::info("done in {:.1f} s: {}", summary["seconds"]["total"].get<double>(),
+                 directory_.file("report.html").string());
+  }
+
+  const Communicator& world_;
+  const WhiteningRunOptions& options_;
+  std::int64_t startup_bytes_;
+  PhaseTimers timers_;
+  RunDirectory directory_;
+  std::unique_ptr<SampleSource> source_;
+  torch::ScalarType type_ = torch::kFloat32;
+  std::shared_ptr<const ProcessGrid> grid_;
+  std::vector<std::int64_t> image_shape_;
+  WhiteningOptions whitening_;
+  nlohmann::json metrics_ = nlohmann::json::object();
+  nlohmann::json warnings_ = nlohmann::json::array();
+};
+
+}  // namespace
+
+void require_memory(const Communicator& world, std::int64_t features) {
+  const auto hosts = gather_json(world, Environment::host_name());
+  const auto own_host = Environment::host_name();
+  const auto neighbours = std::ranges::count(hosts, nlohmann::json(own_host));
+  const double available = -all_reduce(
+      world, -static_cast<double>(available_memory_bytes()) / static_cast<double>(neighbours),
+      ReduceOp::kMax);
+  const double matrices =
+      static_cast<double>(kEntryBytes) * std::pow(static_cast<double>(features), 2);
+  const double needed = matrices / world.size() + static_cast<double>(kRowBytes);
+  if (needed <= available) {
+    return;
+  }
+  constexpr double kGiB = 1024.0 * 1024 * 1024;
+  std::string advice = "not even the rows fit";
+  if (available > static_cast<double>(kRowBytes)) {
+    const double ranks = std::ceil(matrices / (available - static_cast<double>(kRowBytes)));
+    advice = fmt::format("with as much for each, {:.0f} ranks on more hosts would do", ranks);
+  }
+  throw Error(ExitCode::kOptions,
+              fmt::format("{} features need {:.1f} GiB on each of {} ranks, which have {:.1f} GiB; "
+                          "{}",
+                          features, needed / kGiB, world.size(), available / kGiB, advice),
+              /*agreed=*/true);
+}
+
+void run_whitening(const Communicator& world, const WhiteningRunOptions& options) {
+  WhiteningRun(world, options).run();
+}
+
+}  // namespace eigenscale

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "eigenscale/comm/communicator.h"
+#include "eigenscale/spectral/whitening_transform.h"
+
+namespace eigenscale {
+
+/// One run of eigenscale-whiten, from a file of samples to the run directory.
+struct WhiteningRunOptions {
+  std::string data;
+  std::string output;
+  bool overwrite = false;
+  double scale = 1;
+  std::string device = "cpu";
+  /// The effective options as INI text.
+  std::string configuration;
+  WhiteningMethod method = WhiteningMethod::kZca;
+  std::int64_t components = 0;
+  /// Negative: 1e-6 of the mean variance of a feature.
+  double epsilon = -1;
+  /// Measure what came out: covariance_error, residual, orthogonality.
+  bool check = false;
+  /// "npy", "h5", or empty for that of the data (npy where it is neither).
+  std::string format;
+  /// Shape of a sample that is an image; empty: the data's own.
+  std::vector<std::int64_t> image_shape;
+};
+
+/// [collective] Reads the samples three times (mean, covariance, transform), a piece at a time, and
+/// writes whitened, transform, mean, eigenvalues, report.html and, last, summary.json. Throws the
+/// documented errors, agreed on all ranks.
+void run_whitening(const Communicator& world, const WhiteningRunOptions& options);
+
+/// [collective] Throws OptionError (agreed) when matrices of `features` x `features` do not fit
+/// into the memory of these ranks, naming what a rank needs and how many ranks would do.
+void require_memory(const Communicator& world, std::int64_t features);
+
+}  // namespace eigenscale

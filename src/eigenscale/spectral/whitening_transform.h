@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "eigenscale/linalg/distributed_matrix.h"
+
+namespace eigenscale {
+
+enum class WhiteningMethod { kZca, kPca };
+
+struct WhiteningOptions {
+  WhiteningMethod method = WhiteningMethod::kZca;
+  /// Leading components that are kept; 0 for all.
+  std::int64_t components = 0;
+  /// Added to every eigenvalue, in units of the data squared.
+  double epsilon = 0;
+  /// Also compute residual and orthogonality of the eigenvectors.
+  bool verify = false;
+};
+
+/// The linear map that whitens centred samples, y = W^T x, from their covariance V diag(l) V^T:
+///   zca: W = V diag(l + e)^(-1/2) V^T (D x D),     pca: W = V diag(l + e)^(-1/2) (D x k),
+/// with the leading k components where fewer are kept.
+struct WhiteningTransform {
+  DistributedMatrix matrix;      ///< W, double
+  DistributedMatrix components;  ///< V, D x k, double
+  torch::Tensor eigenvalues;     ///< l of the kept components, descending, on all ranks
+  std::string solver;
+  double residual = 0;
+  double orthogonality = 0;
+};
+
+/// [collective] `covariance` is D x D, double, in square blocks. Throws InputError (agreed) when
+/// epsilon is 0 and a kept eigenvalue is zero to rounding: no map can whiten a direction in which
+/// the data do not vary.
+WhiteningTransform whitening_transform(const DistributedMatrix& covariance,
+                                       const WhiteningOptions& options);
+
+/// [collective] What the covariance of whitened samples is meant to be, in the layout of
+/// `like`: V diag(l / (l + e)) V^T for zca, diag(l / (l + e)) for pca.
+DistributedMatrix whitened_covariance(const WhiteningTransform& transform,
+                                      const WhiteningOptions& options);
+
+}  // namespace eigenscale
