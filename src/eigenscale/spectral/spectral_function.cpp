@@ -11,14 +11,17 @@ double SpectralFunction::smallest(const torch::Tensor& eigenvalues) {
 }
 
 torch::Tensor SpectralFunction::values(const torch::Tensor& eigenvalues) const {
+  const auto kept = (torch::arange(eigenvalues.numel()) < static_cast<std::int64_t>(parameter_))
+                        .to(torch::kFloat64);
   if (kind_ == Kind::kProjector) {
-    return (torch::arange(eigenvalues.numel()) < static_cast<std::int64_t>(parameter_))
-        .to(torch::kFloat64);
+    return kept;
   }
   const auto l = eigenvalues.clamp_min(smallest(eigenvalues));
   switch (kind_) {
     case Kind::kInverseSquareRoot:
       return l.rsqrt();
+    case Kind::kTruncatedInverseSquareRoot:
+      return l.rsqrt() * kept;
     case Kind::kSquareRoot:
       return l.sqrt();
     case Kind::kPower:
@@ -37,14 +40,23 @@ torch::Tensor SpectralFunction::divided_differences(const torch::Tensor& eigenva
   const auto as_columns = [&](const torch::Tensor& all) {
     return (columns.defined() ? all.index_select(0, columns) : all).unsqueeze(0);
   };
-  if (kind_ == Kind::kProjector) {
+  if (kind_ == Kind::kProjector || kind_ == Kind::kTruncatedInverseSquareRoot) {
     constexpr double kSmallestGap = 1e-8;
-    const auto kept = values(eigenvalues);
+    const auto kept =
+        from_code({static_cast<double>(Kind::kProjector), parameter_}).values(eigenvalues);
+    const auto f = values(eigenvalues);
     const auto a = as_rows(eigenvalues);
     const auto b = as_columns(eigenvalues);
     const auto gap = torch::maximum(
         (a - b).abs(), (kSmallestGap * torch::maximum(a.abs(), b.abs())).clamp_min(1e-300));
-    return (as_rows(kept) - as_columns(kept)).abs() / gap;
+    // The kept one is the larger, and f is 0 for the other.
+    const auto across = (as_rows(kept) - as_columns(kept)).abs();
+    const auto result = across * (as_rows(f) + as_columns(f)) / gap;
+    if (kind_ == Kind::kProjector) {
+      return result;
+    }
+    return result + as_rows(kept) * as_columns(kept) *
+                        inverse_square_root().divided_differences(eigenvalues, rows, columns);
   }
   const auto l = eigenvalues.clamp_min(smallest(eigenvalues));
   const auto a = as_rows(l);

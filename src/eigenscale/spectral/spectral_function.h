@@ -23,6 +23,12 @@ class SpectralFunction {
     return {Kind::kProjector, static_cast<double>(count)};
   }
 
+  /// l^(-1/2) for the `count` largest eigenvalues and 0 behind, with the projector's gap at the
+  /// cut.
+  static SpectralFunction truncated_inverse_square_root(std::int64_t count) {
+    return {Kind::kTruncatedInverseSquareRoot, static_cast<double>(count)};
+  }
+
   /// [local] f at n eigenvalues, descending doubles. All but the projector want them positive, and
   /// raise them to `smallest(values)` first.
   torch::Tensor values(const torch::Tensor& eigenvalues) const;
@@ -43,7 +49,14 @@ class SpectralFunction {
   static double smallest(const torch::Tensor& eigenvalues);
 
  private:
-  enum class Kind { kInverseSquareRoot, kSquareRoot, kPower, kLogarithm, kProjector };
+  enum class Kind {
+    kInverseSquareRoot,
+    kSquareRoot,
+    kPower,
+    kLogarithm,
+    kProjector,
+    kTruncatedInverseSquareRoot
+  };
   SpectralFunction(Kind kind, double parameter) : kind_(kind), parameter_(parameter) {}
 
   Kind kind_;

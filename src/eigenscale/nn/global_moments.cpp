@@ -1,0 +1,80 @@
+#include "eigenscale/nn/global_moments.h"
+
+#include "eigenscale/core/errors.h"
+
+namespace eigenscale {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::tensor_list;
+
+class AllReduceSum : public torch::autograd::Function<AllReduceSum> {
+ public:
+  static torch::Tensor forward(AutogradContext* context, const torch::Tensor& tensor,
+                               const Communicator* communicator) {
+    context->saved_data["communicator"] = reinterpret_cast<std::int64_t>(communicator);
+    auto sum = tensor.contiguous().clone();
+    communicator->all_reduce(sum);
+    return sum;
+  }
+
+  static tensor_list backward(AutogradContext* context, const tensor_list& gradients) {
+    const auto* communicator =
+        reinterpret_cast<const Communicator*>(context->saved_data["communicator"].toInt());
+    auto sum = gradients[0].contiguous().clone();
+    communicator->all_reduce(sum);
+    return {sum, torch::Tensor()};
+  }
+};
+
+/// X X^T of each group; its gradient is one product where autograd's would be two.
+class Gram : public torch::autograd::Function<Gram> {
+ public:
+  static torch::Tensor forward(AutogradContext* context, const torch::Tensor& groups) {
+    context->save_for_backward({groups});
+    return torch::bmm(groups, groups.transpose(1, 2));
+  }
+
+  static tensor_list backward(AutogradContext* context, const tensor_list& gradients) {
+    const auto groups = context->get_saved_variables()[0];
+    return {torch::bmm(gradients[0] + gradients[0].transpose(1, 2), groups)};
+  }
+};
+
+}  // namespace
+
+torch::Tensor channels_first(const torch::Tensor& input) {
+  return input.dim() == 2 ? input.t().contiguous()
+                          : input.transpose(0, 1).reshape({input.size(1), -1});
+}
+
+torch::Tensor in_shape_of(const torch::Tensor& columns, const torch::Tensor& input) {
+  if (input.dim() == 2) {
+    return columns.t().contiguous();
+  }
+  return columns.view({input.size(1), input.size(0), input.size(2), input.size(3)})
+      .transpose(0, 1)
+      .contiguous();
+}
+
+torch::Tensor all_reduce_sum(const Communicator& communicator, const torch::Tensor& tensor) {
+  return communicator.size() == 1 ? tensor : AllReduceSum::apply(tensor, &communicator);
+}
+
+GlobalMoments global_moments(const Communicator& communicator, const torch::Tensor& columns,
+                             std::int64_t groups) {
+  GlobalMoments result;
+  result.samples = static_cast<double>(all_reduce(communicator, columns.size(1)));
+  if (result.samples == 0) {
+    throw Error(ExitCode::kInput, "a normalisation layer was given a batch without samples",
+                /*agreed=*/true);
+  }
+  const std::int64_t channels = columns.size(0);
+  result.mean = all_reduce_sum(communicator, columns.sum(1, true)) / result.samples;
+  result.centred = columns - result.mean;
+  const auto gram = Gram::apply(result.centred.view({groups, channels / groups, -1}));
+  result.covariance = all_reduce_sum(communicator, gram) / result.samples;
+  return result;
+}
+
+}  // namespace eigenscale

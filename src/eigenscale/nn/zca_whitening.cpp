@@ -1,0 +1,77 @@
+#include "eigenscale/nn/zca_whitening.h"
+
+#include <vector>
+
+#include "eigenscale/nn/global_moments.h"
+#include "eigenscale/spectral/differentiable_eigen.h"
+#include "eigenscale/spectral/matrix_function.h"
+
+namespace eigenscale {
+
+ZcaWhitening::ZcaWhitening(const Communicator& communicator, const NormalizationOptions& options)
+    : Normalization(communicator, options),
+      running_mean_(
+          register_buffer("running_mean", torch::zeros({options.channels, 1}, torch::kFloat64))),
+      running_matrix_(register_buffer(
+          "running_matrix",
+          torch::eye(group_size(), torch::kFloat64).repeat({options.groups, 1, 1}))) {}
+
+torch::Tensor ZcaWhitening::whitening_of_group(const torch::Tensor& covariance) {
+  const std::int64_t size = group_size();
+  auto epsilon = torch::full({}, options_.epsilon, torch::kFloat64);
+  if (options_.relative_epsilon) {
+    epsilon = epsilon * covariance.trace() / static_cast<double>(size);
+  }
+  const auto shifted = covariance + epsilon * torch::eye(size, torch::kFloat64);
+  if (options_.rule) {
+    const auto pairs = differentiable_eigen(shifted, *options_.rule);
+    const auto kept = count_kept((pairs.values - epsilon).detach().contiguous());
+    kept_ += kept;
+    const auto vectors = pairs.vectors.narrow(1, 0, kept);
+    return (vectors * pairs.values.narrow(0, 0, kept).clamp_min(1e-300).rsqrt())
+        .matmul(vectors.t());
+  }
+  if (options_.energy == 1 && options_.components == 0) {
+    kept_ += size;
+    return matrix_function(shifted, SpectralFunction::inverse_square_root());
+  }
+  const auto values = eigen_decomposition(covariance).values;
+  const auto kept = count_kept(values);
+  kept_ += kept;
+  return matrix_function(shifted, kept == size
+                                      ? SpectralFunction::inverse_square_root()
+                                      : SpectralFunction::truncated_inverse_square_root(kept));
+}
+
+torch::Tensor ZcaWhitening::whitening(const torch::Tensor& covariance) {
+  kept_ = 0;
+  std::vector<torch::Tensor> groups;
+  for (std::int64_t group = 0; group < options_.groups; ++group) {
+    groups.push_back(whitening_of_group(covariance[group]));
+  }
+  return torch::stack(groups);
+}
+
+torch::Tensor ZcaWhitening::forward(const torch::Tensor& input) {
+  check_input(input);
+  const auto columns = channels_first(input);
+  const auto type = columns.scalar_type();
+  torch::Tensor matrix;
+  torch::Tensor centred;
+  if (is_training()) {
+    const auto moments = global_moments(communicator_, columns, options_.groups);
+    matrix = whitening(moments.covariance.to(torch::kFloat64));
+    centred = moments.centred;
+    update_running(running_mean_, moments.mean);
+    update_running(running_matrix_,
+                   options_.running == RunningAverage::kCovariance ? moments.covariance : matrix);
+  } else {
+    matrix = options_.running == RunningAverage::kCovariance ? whitening(running_matrix_)
+                                                             : running_matrix_;
+    centred = columns - running_mean_.to(type);
+  }
+  const auto white = torch::bmm(matrix.to(type), centred.view({options_.groups, group_size(), -1}));
+  return in_shape_of(affine(white.view({options_.channels, -1})), input);
+}
+
+}  // namespace eigenscale

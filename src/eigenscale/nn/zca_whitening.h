@@ -1,0 +1,26 @@
+#pragma once
+
+#include "eigenscale/nn/normalization.h"
+
+namespace eigenscale {
+
+/// ZCA whitening of the channels (Wang et al., NeurIPS 2019): Y = (S + e I)^(-1/2) (X - mean), with
+/// the covariance S of the batch on all ranks, for each group of channels. By default the gradient
+/// is that of the matrix function, exact and bounded for repeated eigenvalues; with a GradientRule
+/// it goes through the eigenvectors. With truncation, directions behind the kept ones become zero.
+class ZcaWhitening final : public Normalization {
+ public:
+  ZcaWhitening(const Communicator& communicator, const NormalizationOptions& options);
+  torch::Tensor forward(const torch::Tensor& input) override;
+
+ private:
+  /// groups x c x c from covariances without epsilon; counts what is kept.
+  torch::Tensor whitening(const torch::Tensor& covariance);
+  torch::Tensor whitening_of_group(const torch::Tensor& covariance);
+
+  torch::Tensor running_mean_;
+  /// Average covariance, or average whitening matrix.
+  torch::Tensor running_matrix_;
+};
+
+}  // namespace eigenscale
