@@ -35,6 +35,9 @@ struct NormalizationOptions {
   double energy = 1;
   std::int64_t components = 0;
   RunningAverage running = RunningAverage::kCovariance;
+  /// From this many channels in a group on (and on more than one rank) ZCA whitening with all its
+  /// defaults of rule, truncation and running statistics keeps its matrices distributed.
+  std::int64_t distributed_from = 1024;
 };
 
 /// A layer that normalises channels by the statistics of the batch on all ranks while training, and

@@ -2,19 +2,47 @@
 
 #include <vector>
 
+#include "eigenscale/nn/distributed_whitening.h"
 #include "eigenscale/nn/global_moments.h"
 #include "eigenscale/spectral/differentiable_eigen.h"
 #include "eigenscale/spectral/matrix_function.h"
+#include "eigenscale/spectral/streamed_covariance.h"
 
 namespace eigenscale {
 
 ZcaWhitening::ZcaWhitening(const Communicator& communicator, const NormalizationOptions& options)
     : Normalization(communicator, options),
       running_mean_(
-          register_buffer("running_mean", torch::zeros({options.channels, 1}, torch::kFloat64))),
-      running_matrix_(register_buffer(
-          "running_matrix",
-          torch::eye(group_size(), torch::kFloat64).repeat({options.groups, 1, 1}))) {}
+          register_buffer("running_mean", torch::zeros({options.channels, 1}, torch::kFloat64))) {
+  const bool distributed = communicator.size() > 1 && options.groups == 1 &&
+                           options.channels >= options.distributed_from && !options.rule &&
+                           options.energy == 1 && options.components == 0 &&
+                           options.running == RunningAverage::kCovariance;
+  if (!distributed) {
+    running_matrix_ = register_buffer(
+        "running_matrix", torch::eye(group_size(), torch::kFloat64).repeat({options.groups, 1, 1}));
+    return;
+  }
+  const auto [rows, columns] = ProcessGrid::squarest(communicator.size());
+  grid_ = std::make_shared<const ProcessGrid>(communicator, rows, columns);
+  const auto layout = feature_layout(options.channels, options.channels, grid_);
+  const auto on_diagonal =
+      layout.global_rows().unsqueeze(1) == layout.global_columns().unsqueeze(0);
+  running_matrix_ = register_buffer("running_matrix", on_diagonal.to(torch::kFloat64));
+}
+
+torch::Tensor ZcaWhitening::forward_distributed(const torch::Tensor& columns) {
+  kept_ = options_.channels;
+  if (!is_training()) {
+    return whiten_by(grid_, columns, running_mean_, running_matrix_, options_.epsilon,
+                     options_.relative_epsilon);
+  }
+  const auto result =
+      distributed_whitening(grid_, columns, options_.epsilon, options_.relative_epsilon);
+  update_running(running_mean_, result.mean);
+  update_running(running_matrix_, result.covariance);
+  return result.output;
+}
 
 torch::Tensor ZcaWhitening::whitening_of_group(const torch::Tensor& covariance) {
   const std::int64_t size = group_size();
@@ -55,6 +83,9 @@ torch::Tensor ZcaWhitening::whitening(const torch::Tensor& covariance) {
 torch::Tensor ZcaWhitening::forward(const torch::Tensor& input) {
   check_input(input);
   const auto columns = channels_first(input);
+  if (grid_ != nullptr) {
+    return in_shape_of(affine(forward_distributed(columns)), input);
+  }
   const auto type = columns.scalar_type();
   torch::Tensor matrix;
   torch::Tensor centred;

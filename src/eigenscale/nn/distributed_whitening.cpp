@@ -1,0 +1,116 @@
+#include "eigenscale/nn/distributed_whitening.h"
+
+#include <utility>
+
+#include "eigenscale/core/errors.h"
+#include "eigenscale/linalg/products.h"
+#include "eigenscale/spectral/distributed_matrix_function.h"
+#include "eigenscale/spectral/streamed_covariance.h"
+
+namespace eigenscale {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::tensor_list;
+using Grid = std::shared_ptr<const ProcessGrid>;
+
+torch::Tensor diagonal_mask(const BlockCyclicLayout& layout) {
+  return layout.global_rows().unsqueeze(1) == layout.global_columns().unsqueeze(0);
+}
+
+/// S + e I in place.
+void shift_diagonal(DistributedMatrix& matrix, double epsilon, bool relative) {
+  const auto mask = diagonal_mask(matrix.layout());
+  if (relative) {
+    const double trace = all_reduce(matrix.layout().grid->all(),
+                                    matrix.local().masked_select(mask).sum().item<double>());
+    epsilon *= trace / static_cast<double>(matrix.layout().rows);
+  }
+  matrix.local().add_(mask, epsilon);
+}
+
+/// What the backward pass needs of the forward one.
+struct Saved final : torch::CustomClassHolder {
+  Saved(Grid process_grid, const DistributedMatrix& shifted)
+      : grid(std::move(process_grid)), root(shifted, SpectralFunction::inverse_square_root()) {}
+
+  Grid grid;
+  DistributedMatrixFunction root;
+  /// All samples, centred, as rows; no gradient to statistics when empty.
+  DistributedMatrix centred;
+  double samples = 0;
+};
+
+class WhiteningFunction : public torch::autograd::Function<WhiteningFunction> {
+ public:
+  static torch::Tensor forward(AutogradContext* context, const torch::Tensor& columns,
+                               const c10::intrusive_ptr<Saved>& saved) {
+    context->saved_data["saved"] = c10::IValue::make_capsule(saved);
+    context->saved_data["own"] = columns.size(1);
+    const auto white = multiply(saved->centred, saved->root.value());
+    return own_rows_of(white, columns.size(1)).t().to(columns.scalar_type()).contiguous();
+  }
+
+  static tensor_list backward(AutogradContext* context, const tensor_list& gradients) {
+    const auto capsule = context->saved_data["saved"].toCapsule();
+    const auto& saved = static_cast<const Saved&>(*capsule);
+    const std::int64_t own = context->saved_data["own"].toInt();
+    const auto output = GramAccumulator(saved.grid, gradients[0].size(0))
+                            .distribute(gradients[0].t().to(torch::kFloat64));
+    // Y = Xc W: dXc = dY W + (2 / n) Xc dS with dS of dW = Xc^T dY, and dX = dXc - its mean.
+    auto centred = multiply(output, saved.root.value());
+    const auto covariance = saved.root.backward(multiply(saved.centred, output, true, false));
+    centred.local().add_(multiply(saved.centred, covariance).local(), 2 / saved.samples);
+    auto rows = own_rows_of(centred, own);
+    auto mean = rows.sum(0);
+    saved.grid->all().all_reduce(mean);
+    rows = rows - mean / saved.samples;
+    return {rows.t().to(gradients[0].scalar_type()).contiguous(), torch::Tensor()};
+  }
+};
+
+}  // namespace
+
+DistributedWhitening distributed_whitening(const Grid& grid, const torch::Tensor& columns,
+                                           double epsilon, bool relative) {
+  const auto& all = grid->all();
+  const double samples = static_cast<double>(all_reduce(all, columns.size(1)));
+  if (samples == 0) {
+    throw Error(ExitCode::kInput, "a normalisation layer was given a batch without samples",
+                /*agreed=*/true);
+  }
+  const auto rows = columns.detach().t().to(torch::kFloat64);
+  auto mean = rows.sum(0).contiguous();
+  all.all_reduce(mean);
+  mean.div_(samples);
+  GramAccumulator products(grid, columns.size(0));
+  const auto centred = products.distribute(rows - mean);
+  products.add(centred);
+  auto covariance = products.sum().clone();
+  covariance.local().div_(samples);
+  DistributedWhitening result;
+  result.mean = mean.unsqueeze(1);
+  result.covariance = covariance.local().clone();
+  shift_diagonal(covariance, epsilon, relative);
+  auto saved = c10::make_intrusive<Saved>(grid, covariance);
+  saved->centred = centred;
+  saved->samples = samples;
+  result.output = WhiteningFunction::apply(columns, saved);
+  return result;
+}
+
+torch::Tensor whiten_by(const Grid& grid, const torch::Tensor& columns, const torch::Tensor& mean,
+                        const torch::Tensor& covariance, double epsilon, bool relative) {
+  const torch::NoGradGuard no_grad;
+  const std::int64_t channels = columns.size(0);
+  auto shifted =
+      DistributedMatrix::zeros(feature_layout(channels, channels, grid), torch::kFloat64);
+  shifted.local().copy_(covariance);
+  shift_diagonal(shifted, epsilon, relative);
+  const DistributedMatrixFunction root(shifted, SpectralFunction::inverse_square_root());
+  const auto rows = (columns - mean).t().to(torch::kFloat64);
+  const auto white = multiply(GramAccumulator(grid, channels).distribute(rows), root.value());
+  return own_rows_of(white, columns.size(1)).t().to(columns.scalar_type()).contiguous();
+}
+
+}  // namespace eigenscale
