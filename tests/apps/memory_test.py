@@ -26,17 +26,45 @@ class LargestAllocation(program.ProgramTest):
             "eigenscale-cluster", "--data", self.path("data.npy"), "--clusters", 5,
             "--labels", self.path("labels.npy"), "--finetune-steps", 3, "--subspace-dim", 3,
             "--output", self.path(f"run-{ranks}"), ranks=ranks, timeout=300,
-            environment={"LD_PRELOAD": os.environ["EIGENSCALE_PRELOAD"],
-                         "EIGENSCALE_ALLOCATION_LOG": log})
+            environment=self.allocations(log))
         self.assertEqual(run.code, 0, run.errors)
         with open(self.path(f"run-{ranks}/summary.json")) as file:
             self.assertEqual(json.load(file)["ranks"], ranks)
+        return self.largest_in(log, ranks)
+
+    def largest_in(self, log, ranks):
         sizes = []
         for name in glob.glob(log + ".*"):
             with open(name) as file:
                 sizes.append(int(file.read()))
         self.assertGreaterEqual(len(sizes), ranks)
         return max(sizes)
+
+    def allocations(self, log):
+        return {"LD_PRELOAD": os.environ["EIGENSCALE_PRELOAD"], "EIGENSCALE_ALLOCATION_LOG": log}
+
+    def test_whitening_layer_holds_no_covariance(self):
+        channels = 1100
+        for ranks, holds in ((4, False), (1, True)):
+            log = self.path(f"layer-{ranks}")
+            run = program.run("../tests/nn/test_nn", "--gtest_filter=LargeWhiteningTest.*",
+                              ranks=ranks, timeout=300,
+                              environment=dict(self.allocations(log),
+                                               EIGENSCALE_TEST_CHANNELS=str(channels)))
+            self.assertEqual(run.code, 0, run.errors + run.output)
+            # Even in single precision.
+            self.assertEqual(self.largest_in(log, ranks) >= 4 * channels ** 2, holds, ranks)
+
+    def test_whitening_program_holds_no_covariance(self):
+        samples, features = 300, 1000
+        write_rows(self.path("wide.npy"), samples, features)
+        for ranks, holds in ((8, False), (1, True)):
+            log = self.path(f"whiten-{ranks}")
+            run = program.run("eigenscale-whiten", "--data", self.path("wide.npy"), "--check",
+                              "--output", self.path(f"white-{ranks}"), ranks=ranks, timeout=300,
+                              environment=self.allocations(log))
+            self.assertEqual(run.code, 0, run.errors)
+            self.assertEqual(self.largest_in(log, ranks) >= 4 * features ** 2, holds, ranks)
 
     def test_no_rank_holds_a_whole_matrix(self):
         write_rows(self.path("data.npy"), self.SAMPLES, self.FEATURES)

@@ -1,3 +1,4 @@
+#include <cstdlib>
 #include <functional>
 #include <memory>
 
@@ -226,6 +227,20 @@ TEST(NormalizationTest, RepeatedEigenvaluesTrain) {
   ZcaWhitening layer(*alone, {.channels = 6});
   (layer.forward(input) * torch::randn_like(input)).sum().backward();
   EXPECT_TRUE(input.grad().isfinite().all().item<bool>());
+}
+
+// Run under tests/apps/memory_test.py, which counts the largest allocation of each rank.
+TEST(LargeWhiteningTest, TrainsAStep) {
+  const char* given = std::getenv("EIGENSCALE_TEST_CHANNELS");
+  const std::int64_t channels = given != nullptr ? std::atoll(given) : 1100;
+  torch::manual_seed(7 + world().rank());
+  ZcaWhitening layer(world(), {.channels = channels});
+  const auto input = torch::randn({48, channels}).requires_grad_(true);
+  const auto output = layer.forward(input);
+  output.square().sum().backward();
+  EXPECT_TRUE(output.isfinite().all().item<bool>());
+  EXPECT_TRUE(input.grad().isfinite().all().item<bool>());
+  EXPECT_GT(largest(layer.named_parameters()["weight"].grad()), 0);
 }
 
 TEST(NormalizationTest, RefusesWhatItCannotDo) {
