@@ -40,14 +40,7 @@ class Pipeline {
         options_(options),
         events_(events),
         autoencoder_(options.autoencoder, options.precision, options.seed) {
-#ifndef EIGENSCALE_HAVE_SCALAPACK
-    if (world.size() > 1) {
-      throw Error(ExitCode::kOptions,
-                  "this build has no ScaLAPACK, which eigenproblems over several ranks need; run "
-                  "on one rank or build with it",
-                  true);
-    }
-#endif
+    ProcessGrid::require(world.size());
     const auto [rows, columns] = ProcessGrid::squarest(world.size());
     spectral_grid_ = std::make_shared<const ProcessGrid>(world, rows, columns);
   }

@@ -30,6 +30,23 @@ ProcessGrid::ProcessGrid(const Communicator& all, int rows, int columns)
 #endif
 }
 
+bool ProcessGrid::supports(int ranks) {
+#ifdef EIGENSCALE_HAVE_SCALAPACK
+  return ranks >= 1;
+#else
+  return ranks == 1;
+#endif
+}
+
+void ProcessGrid::require(int ranks) {
+  if (!supports(ranks)) {
+    throw Error(ExitCode::kOptions,
+                "this build has no ScaLAPACK, which matrices over several ranks need; run on one "
+                "rank or build with it",
+                true);
+  }
+}
+
 std::shared_ptr<const ProcessGrid> ProcessGrid::as_column() const {
   if (columns_ == 1) {
     return shared_from_this();

@@ -18,6 +18,12 @@ class ProcessGrid : public std::enable_shared_from_this<ProcessGrid> {
   ProcessGrid(const ProcessGrid&) = delete;
   ProcessGrid& operator=(const ProcessGrid&) = delete;
 
+  /// [local] Whether this build multiplies and decomposes matrices over so many ranks: more than
+  /// one need ScaLAPACK.
+  static bool supports(int ranks);
+  /// [local] OptionError (on all ranks) unless it does.
+  static void require(int ranks);
+
   /// [local] The factors of `ranks` closest to each other, the larger first.
   static std::pair<int, int> squarest(int ranks);
 

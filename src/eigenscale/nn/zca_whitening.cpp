@@ -14,9 +14,9 @@ ZcaWhitening::ZcaWhitening(const Communicator& communicator, const Normalization
     : Normalization(communicator, options),
       running_mean_(
           register_buffer("running_mean", torch::zeros({options.channels, 1}, torch::kFloat64))) {
-  const bool distributed = communicator.size() > 1 && options.groups == 1 &&
-                           options.channels >= options.distributed_from && !options.rule &&
-                           options.energy == 1 && options.components == 0 &&
+  const bool distributed = communicator.size() > 1 && ProcessGrid::supports(communicator.size()) &&
+                           options.groups == 1 && options.channels >= options.distributed_from &&
+                           !options.rule && options.energy == 1 && options.components == 0 &&
                            options.running == RunningAverage::kCovariance;
   if (!distributed) {
     running_matrix_ = register_buffer(

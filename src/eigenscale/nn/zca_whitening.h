@@ -10,8 +10,9 @@ namespace eigenscale {
 /// ZCA whitening of the channels (Wang et al., NeurIPS 2019): Y = (S + e I)^(-1/2) (X - mean), with
 /// the covariance S of the batch on all ranks, for each group of channels. By default the gradient
 /// is that of the matrix function, exact and bounded for repeated eigenvalues; with a GradientRule
-/// it goes through the eigenvectors. Above `distributed_from` channels construction is collective
-/// and no rank holds channels x channels numbers; the running covariance is then this rank's block.
+/// it goes through the eigenvectors. From `distributed_from` channels on, where the build has
+/// ScaLAPACK, construction is collective and no rank holds channels x channels numbers; the running
+/// covariance is then this rank's block.
 /// With truncation, directions behind the kept ones become zero.
 class ZcaWhitening final : public Normalization {
  public:

@@ -292,6 +292,7 @@ void require_memory(const Communicator& world, std::int64_t features) {
 }
 
 void run_whitening(const Communicator& world, const WhiteningRunOptions& options) {
+  ProcessGrid::require(world.size());
   WhiteningRun(world, options).run();
 }
 
