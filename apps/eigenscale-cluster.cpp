@@ -1,6 +1,5 @@
 // Deep subspace clustering of a data set: labels, embedding, metrics and a report.
 #include <array>
-#include <charconv>
 
 #include "eigenscale/cluster/clustering_run.h"
 #include "eigenscale/comm/agreed_options.h"
@@ -57,86 +56,38 @@ ProgramOptions describe_options() {
 }
 // clang-format on
 
-[[noreturn]] void malformed(const std::string& name, const std::string& text,
-                            const std::string& expected) {
-  throw OptionError("--" + name + " is '" + text + "'; expected " + expected);
-}
-
-std::vector<std::int64_t> numbers(const ProgramOptions& options, const std::string& name,
-                                  char separator, const std::string& expected) {
-  const auto& text = options.get<std::string>(name);
-  std::vector<std::int64_t> result;
-  const char* next = text.data();
-  const char* const end = text.data() + text.size();
-  while (true) {
-    std::int64_t value = 0;
-    const auto [stop, error] = std::from_chars(next, end, value);
-    if (error != std::errc() || value < 1) {
-      malformed(name, text, expected);
-    }
-    result.push_back(value);
-    if (stop == end) {
-      return result;
-    }
-    if (*stop != separator) {
-      malformed(name, text, expected);
-    }
-    next = stop + 1;
-  }
-}
-
-/// The value of `name` among `choices`, as the index of the choice.
-std::size_t choice(const ProgramOptions& options, const std::string& name,
-                   const std::vector<std::string>& choices) {
-  const auto& text = options.get<std::string>(name);
-  std::string expected;
-  for (std::size_t i = 0; i < choices.size(); ++i) {
-    if (text == choices[i]) {
-      return i;
-    }
-    expected += (i == 0 ? "" : i + 1 == choices.size() ? " or " : ", ") + choices[i];
-  }
-  malformed(name, text, expected);
-}
-
-template <typename T>
-void override(const ProgramOptions& options, const std::string& name, T& value) {
-  if (options.has(name)) {
-    value = options.get<T>(name);
-  }
-}
-
 void override_settings(const ProgramOptions& options, ClusteringSettings& settings) {
-  override(options, "encoder", settings.encoder);
+  options.read("encoder", settings.encoder);
   if (options.has("encoder-channels")) {
-    settings.channels = numbers(options, "encoder-channels", ',', "numbers such as 10,20,30");
+    settings.channels = options.numbers("encoder-channels", ',', "numbers such as 10,20,30");
   }
   if (options.has("encoder-kernels")) {
-    settings.kernels = numbers(options, "encoder-kernels", ',', "numbers such as 5,3,3");
+    settings.kernels = options.numbers("encoder-kernels", ',', "numbers such as 5,3,3");
   }
   if (options.has("image-shape")) {
-    settings.image_shape = numbers(options, "image-shape", 'x', "a shape such as 1x32x32");
+    settings.image_shape = options.numbers("image-shape", 'x', "a shape such as 1x32x32");
     if (settings.image_shape.size() != 3) {
-      malformed("image-shape", options.get<std::string>("image-shape"), "a shape such as 1x32x32");
+      throw OptionError("--image-shape is '" + options.get<std::string>("image-shape") +
+                        "'; expected a shape such as 1x32x32");
     }
   }
   if (options.has("norm")) {
     settings.norm =
-        choice(options, "norm", {"l1", "l2"}) == 0 ? CoefficientNorm::kL1 : CoefficientNorm::kL2;
+        options.choice("norm", {"l1", "l2"}) == "l1" ? CoefficientNorm::kL1 : CoefficientNorm::kL2;
   }
-  override(options, "weight-coefficient", settings.weight_coefficient);
-  override(options, "weight-self-expression", settings.weight_self_expression);
-  override(options, "threshold", settings.threshold);
-  override(options, "subspace-dim", settings.subspace_dim);
-  override(options, "affinity-power", settings.affinity_power);
-  override(options, "pretrain-epochs", settings.pretrain_epochs);
-  override(options, "finetune-steps", settings.finetune_steps);
+  options.read("weight-coefficient", settings.weight_coefficient);
+  options.read("weight-self-expression", settings.weight_self_expression);
+  options.read("threshold", settings.threshold);
+  options.read("subspace-dim", settings.subspace_dim);
+  options.read("affinity-power", settings.affinity_power);
+  options.read("pretrain-epochs", settings.pretrain_epochs);
+  options.read("finetune-steps", settings.finetune_steps);
 }
 
 ClusteringRunOptions run_options(const ProgramOptions& options) {
   ClusteringRunOptions run;
   run.data = options.get<std::string>("data");
-  override(options, "labels", run.labels);
+  options.read("labels", run.labels);
   run.output = options.get<std::string>("output");
   run.overwrite = options.get<bool>("overwrite");
   run.scale = options.get<double>("scale");
@@ -144,8 +95,8 @@ ClusteringRunOptions run_options(const ProgramOptions& options) {
   run.device = options.get<std::string>("device");
   run.progress = options.get<std::string>("progress");
   run.trace = options.get<bool>("trace");
-  choice(options, "progress", {"auto", "always", "never"});
-  if (choice(options, "device", {"cpu", "cuda"}) == 1) {
+  options.choice("progress", {"auto", "always", "never"});
+  if (options.choice("device", {"cpu", "cuda"}) == "cuda") {
     throw OptionError(
         "--device cuda: " +
         std::string(torch::cuda::is_available()
@@ -167,19 +118,23 @@ ClusteringRunOptions run_options(const ProgramOptions& options) {
     override_settings(options, settings);
   };
   run.override_settings(run.clustering.settings);  // malformed values are found before the data
-  run.clustering.closed_form = choice(options, "self-expression", {"full", "closed-form"}) == 1;
-  run.clustering.assignment = choice(options, "label-assignment", {"discretize", "kmeans"}) == 0
-                                  ? LabelAssignment::kDiscretize
-                                  : LabelAssignment::kKmeans;
-  run.clustering.precision =
-      choice(options, "precision", {"float", "double"}) == 0 ? torch::kFloat32 : torch::kFloat64;
-  override(options, "pretrained", run.clustering.pretrained);
+  run.clustering.closed_form =
+      options.choice("self-expression", {"full", "closed-form"}) == "closed-form";
+  run.clustering.assignment =
+      options.choice("label-assignment", {"discretize", "kmeans"}) == "discretize"
+          ? LabelAssignment::kDiscretize
+          : LabelAssignment::kKmeans;
+  run.clustering.precision = options.choice("precision", {"float", "double"}) == "float"
+                                 ? torch::kFloat32
+                                 : torch::kFloat64;
+  options.read("pretrained", run.clustering.pretrained);
   run.clustering.stop_on_plateau = !options.has("pretrain-epochs");
   run.clustering.seed = static_cast<std::uint64_t>(options.get<std::int64_t>("seed"));
   if (options.has("grid")) {
-    const auto grid = numbers(options, "grid", 'x', "a grid such as 2x2");
+    const auto grid = options.numbers("grid", 'x', "a grid such as 2x2");
     if (grid.size() != 2) {
-      malformed("grid", options.get<std::string>("grid"), "a grid such as 2x2");
+      throw OptionError("--grid is '" + options.get<std::string>("grid") +
+                        "'; expected a grid such as 2x2");
     }
     run.grid = {static_cast<int>(grid[0]), static_cast<int>(grid[1])};
   }

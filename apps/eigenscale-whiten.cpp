@@ -42,38 +42,6 @@ ProgramOptions describe_options() {
 }
 // clang-format on
 
-std::string choice(const ProgramOptions& options, const std::string& name,
-                   std::initializer_list<const char*> known) {
-  const auto& value = options.get<std::string>(name);
-  std::string list;
-  for (const char* candidate : known) {
-    if (value == candidate) {
-      return value;
-    }
-    list += (list.empty() ? "" : " or ") + std::string(candidate);
-  }
-  throw OptionError("--" + name + " is '" + value + "'; expected " + list);
-}
-
-std::vector<std::int64_t> image_shape(const std::string& text) {
-  std::vector<std::int64_t> shape;
-  std::size_t begin = 0;
-  while (begin <= text.size()) {
-    const auto end = std::min(text.find('x', begin), text.size());
-    const auto part = text.substr(begin, end - begin);
-    if (part.empty() || part.size() > 9 ||
-        part.find_first_not_of("0123456789") != std::string::npos || std::stoll(part) < 1) {
-      throw OptionError("--image-shape is '" + text + "'; expected a shape such as 28x28");
-    }
-    shape.push_back(std::stoll(part));
-    begin = end + 1;
-  }
-  if (shape.size() < 2 || shape.size() > 3) {
-    throw OptionError("--image-shape is '" + text + "'; expected two or three sizes");
-  }
-  return shape;
-}
-
 WhiteningRunOptions run_options(const ProgramOptions& options) {
   WhiteningRunOptions run;
   run.data = options.get<std::string>("data");
@@ -81,18 +49,14 @@ WhiteningRunOptions run_options(const ProgramOptions& options) {
   run.overwrite = options.get<bool>("overwrite");
   run.scale = options.get<double>("scale");
   run.configuration = options.configuration();
-  run.device = choice(options, "device", {"cpu", "cuda"});
+  run.device = options.choice("device", {"cpu", "cuda"});
   if (run.device == "cuda") {
     throw OptionError("--device cuda: whitening runs on the CPU only in this version");
   }
-  run.method = choice(options, "method", {"zca", "pca"}) == "zca" ? WhiteningMethod::kZca
-                                                                  : WhiteningMethod::kPca;
+  run.method = options.choice("method", {"zca", "pca"}) == "zca" ? WhiteningMethod::kZca
+                                                                 : WhiteningMethod::kPca;
   if (options.has("components")) {
-    run.components = options.get<std::int64_t>("components");
-    if (run.components < 1) {
-      throw OptionError("--components is " + std::to_string(run.components) +
-                        "; expected at least 1");
-    }
+    run.components = options.at_least("components", std::int64_t{1});
   }
   if (options.has("epsilon")) {
     run.epsilon = options.get<double>("epsilon");
@@ -101,7 +65,7 @@ WhiteningRunOptions run_options(const ProgramOptions& options) {
     }
   }
   run.check = options.get<bool>("check");
-  run.format = choice(options, "format", {"auto", "npy", "h5"});
+  run.format = options.choice("format", {"auto", "npy", "h5"});
   if (run.format == "auto") {
     run.format =
         run.data.find(".h5:") != std::string::npos || run.data.find(".hdf5:") != std::string::npos
@@ -114,7 +78,11 @@ WhiteningRunOptions run_options(const ProgramOptions& options) {
   }
 #endif
   if (options.has("image-shape")) {
-    run.image_shape = image_shape(options.get<std::string>("image-shape"));
+    run.image_shape = options.numbers("image-shape", 'x', "a shape such as 28x28");
+    if (run.image_shape.size() < 2 || run.image_shape.size() > 3) {
+      throw OptionError("--image-shape is '" + options.get<std::string>("image-shape") +
+                        "'; expected two or three sizes");
+    }
   }
   return run;
 }

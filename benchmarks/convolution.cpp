@@ -17,7 +17,6 @@
 #include "eigenscale/core/clock.h"
 #include "eigenscale/nn/autoencoder.h"
 #include "eigenscale/nn/safetensors.h"
-#include "eigenscale/train/adam.h"
 
 namespace {
 
@@ -91,7 +90,6 @@ void measure(const Case& test, int repetitions) {
   for (auto& [name, parameter] : parameters) {
     parameter = parameter.detach().to(torch::kFloat32).requires_grad_(true);
   }
-  Adam adam(network.parameters(), {});
   const auto columns = torch::rand({test.specification.features, test.samples});
   const auto [channels, height, width] = test.specification.image_shape;
   const auto images = columns.t().contiguous().view({test.samples, channels, height, width});
@@ -116,7 +114,6 @@ void measure(const Case& test, int repetitions) {
            const auto error = reference_forward(parameters, test, images) - images;
            error.backward(error.detach());
          }));
-  report("adam", best_milliseconds(repetitions, [&] { adam.step(); }));
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "eigenscale/comm/agreement.h"
 #include "eigenscale/core/log.h"
 #include "eigenscale/core/memory.h"
+#include "eigenscale/core/shape_text.h"
 #include "eigenscale/core/trace.h"
 #include "eigenscale/data/labels.h"
 #include "eigenscale/data/npy_file.h"
@@ -20,14 +21,6 @@
 
 namespace eigenscale {
 namespace {
-
-std::string shape_text(const std::vector<std::int64_t>& shape) {
-  std::string text;
-  for (const std::int64_t size : shape) {
-    text += (text.empty() ? "" : "x") + std::to_string(size);
-  }
-  return text;
-}
 
 /// What makes clustering pointless or impossible, found before any work.
 void check_data(const Communicator& world, const ClusteringRunOptions& options,

@@ -22,7 +22,7 @@ void fine_tune(const Communicator& communicator, Autoencoder& autoencoder,
                const ClusteringSettings& settings, const AdamOptions& adam,
                const std::function<bool(const FineTuningStep&)>& on_step) {
   const bool has_network = autoencoder.specification().kind != EncoderKind::kNone;
-  DataParallelStep optimiser(communicator, autoencoder.parameters(), adam);
+  DataParallelStep optimiser(communicator, autoencoder, {.adam = adam});
   for (std::int64_t step = 1; step <= settings.finetune_steps; ++step) {
     const TraceSpan span("fine-tuning step");
     optimiser.zero_gradients();
@@ -52,7 +52,7 @@ void fine_tune(const Communicator& communicator, Autoencoder& autoencoder,
     }
 
     std::array<double, 3> terms = {reconstruction, self, self_expression.penalty()};
-    optimiser.reduce_and_update(terms);
+    optimiser.reduce(terms);
     const FineTuningStep report = {step, terms[0], terms[1], terms[2],
                                    terms[0] + terms[1] + settings.weight_coefficient * terms[2]};
     if (!std::isfinite(report.loss)) {
@@ -61,6 +61,7 @@ void fine_tune(const Communicator& communicator, Autoencoder& autoencoder,
                       "; check the scale of the data (--scale) or lower --weight-self-expression",
                   true);
     }
+    optimiser.update();
     if (!on_step(report)) {
       return;
     }

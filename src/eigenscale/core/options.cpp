@@ -1,6 +1,7 @@
 #include "eigenscale/core/options.h"
 
 #include <algorithm>
+#include <charconv>
 #include <fstream>
 #include <sstream>
 
@@ -86,6 +87,64 @@ std::string ProgramOptions::text() const {
     text << "\n" << group;
   }
   return text.str();
+}
+
+std::string ProgramOptions::choice(const std::string& name,
+                                   std::initializer_list<const char*> known) const {
+  const auto& value = get<std::string>(name);
+  std::string expected;
+  std::size_t position = 0;
+  for (const char* candidate : known) {
+    if (value == candidate) {
+      return value;
+    }
+    ++position;
+    expected += (position == 1 ? "" : position == known.size() ? " or " : ", ");
+    expected += candidate;
+  }
+  throw OptionError("--" + name + " is '" + value + "'; expected " + expected);
+}
+
+std::vector<std::int64_t> ProgramOptions::numbers(const std::string& name, char separator,
+                                                  const std::string& expected) const {
+  const auto& text = get<std::string>(name);
+  std::vector<std::int64_t> result;
+  const char* next = text.data();
+  const char* const end = next + text.size();
+  while (true) {
+    std::int64_t value = 0;
+    const auto [stop, error] = std::from_chars(next, end, value);
+    if (error != std::errc() || value < 1 || (stop != end && *stop != separator)) {
+      throw OptionError("--" + name + " is '" + text + "'; expected " + expected);
+    }
+    result.push_back(value);
+    if (stop == end) {
+      return result;
+    }
+    next = stop + 1;
+  }
+}
+
+namespace {
+
+template <typename T>
+T require_at_least(const std::string& name, T value, T minimum) {
+  if (!(value >= minimum)) {
+    std::ostringstream message;
+    message << "--" << name << " is " << value << "; expected at least " << minimum;
+    throw OptionError(message.str());
+  }
+  return value;
+}
+
+}  // namespace
+
+std::int64_t ProgramOptions::at_least(const std::string& name, std::int64_t minimum) const {
+  return require_at_least(name, get<std::int64_t>(name), minimum);
+}
+
+double ProgramOptions::at_least(const std::string& name, double minimum) const {
+  return require_at_least(name, get<double>(name), minimum);
 }
 
 std::string ProgramOptions::configuration() const {

@@ -3,7 +3,9 @@
 #include <boost/program_options.hpp>
 #include <cstdint>
 #include <deque>
+#include <initializer_list>
 #include <string>
+#include <vector>
 
 #include "eigenscale/core/errors.h"
 
@@ -40,6 +42,22 @@ class ProgramOptions {
     return values_.contains(name) && !values_[name].defaulted();
   }
   bool has(const std::string& name) const { return values_.contains(name); }
+
+  /// Puts the option's value into `value` where there is one.
+  template <typename T>
+  void read(const std::string& name, T& value) const {
+    if (has(name)) {
+      value = get<T>(name);
+    }
+  }
+  /// The value of a text option that must be one of `known`; OptionError otherwise.
+  std::string choice(const std::string& name, std::initializer_list<const char*> known) const;
+  /// Positive whole numbers such as 32x32 or 3,3,5; OptionError says `expected` otherwise.
+  std::vector<std::int64_t> numbers(const std::string& name, char separator,
+                                    const std::string& expected) const;
+  /// The option's value, which must be at least `minimum`.
+  std::int64_t at_least(const std::string& name, std::int64_t minimum) const;
+  double at_least(const std::string& name, double minimum) const;
 
   /// The effective configuration as INI text that --config reads back.
   std::string configuration() const;

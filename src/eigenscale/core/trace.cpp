@@ -41,9 +41,14 @@ TraceSpan::TraceSpan(const char* name) : name_(recorder().recording ? name : nul
 
 TraceSpan::~TraceSpan() {
   if (name_ != nullptr) {
-    const double end = now_seconds();
+    record_span(name_, begin_, now_seconds());
+  }
+}
+
+void record_span(const char* name, double begin, double end) {
+  if (recorder().recording) {
     const std::lock_guard lock(recorder().mutex);
-    recorder().events.push_back({name_, 1e6 * (begin_ - recorder().origin), 1e6 * (end - begin_)});
+    recorder().events.push_back({name, 1e6 * (begin - recorder().origin), 1e6 * (end - begin)});
   }
 }
 

@@ -19,6 +19,10 @@ void start_trace();
 /// [local] The spans recorded so far by this process.
 std::vector<TraceEvent> trace_events();
 
+/// [local] Records what began and ended at these times of now_seconds() under `name`, a string
+/// literal: for what is not a scope of the code, such as a message under way.
+void record_span(const char* name, double begin, double end);
+
 /// Records the time from construction to destruction under `name`, a string literal.
 class TraceSpan {
  public:

@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -13,8 +14,10 @@ namespace eigenscale {
 /// does nothing. Throws OutputError.
 class MetricsLog {
  public:
-  /// [collective] Errors are agreed.
-  MetricsLog(const Communicator& communicator, std::filesystem::path path);
+  /// [collective] A new file, or one that goes on after those of its lines that `keep` accepts.
+  /// Errors are agreed.
+  MetricsLog(const Communicator& communicator, std::filesystem::path path,
+             const std::function<bool(const nlohmann::json&)>& keep = {});
   /// [local]
   void write(const nlohmann::json& line);
 

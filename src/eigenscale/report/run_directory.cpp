@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <system_error>
 #include <utility>
 
@@ -15,30 +16,41 @@ namespace eigenscale {
 namespace {
 
 // What a run may leave behind. Overwriting removes these and nothing else.
-constexpr const char* kRunFiles[] = {"summary.json",     "report.html",   "metrics.jsonl",
-                                     "labels.npy",       "embedding.npy", "configuration.ini",
-                                     "environment.json", "trace.json",    "pretrained.safetensors"};
+constexpr const char* kRunFiles[] = {
+    "summary.json",           "report.html",       "metrics.jsonl",     "labels.npy",
+    "embedding.npy",          "configuration.ini", "environment.json",  "trace.json",
+    "pretrained.safetensors", "checkpoints",       "model.safetensors", "model.json"};
 
-void prepare(const std::filesystem::path& path, bool overwrite) {
+void prepare(const std::filesystem::path& path, bool overwrite, bool resume) {
   namespace fs = std::filesystem;
   std::error_code error;
   if (fs::exists(path, error) && !fs::is_directory(path, error)) {
     throw OutputError("--output '" + path.string() + "' is a file; expected a directory");
   }
-  if (fs::exists(path / "summary.json", error) && !overwrite) {
+  if (fs::exists(path / "summary.json", error) && !overwrite && !resume) {
     throw OptionError("'" + path.string() +
                       "' holds a finished run; give another --output or --overwrite");
+  }
+  if (fs::exists(path / "checkpoints", error) && !overwrite && !resume) {
+    throw OptionError("'" + path.string() +
+                      "' holds checkpoints of an unfinished run; --resume goes on, --overwrite "
+                      "starts again");
   }
   fs::create_directories(path, error);
   if (error) {
     throw OutputError("cannot create the run directory '" + path.string() +
                       "': " + error.message());
   }
-  for (const char* name : kRunFiles) {
-    fs::remove(path / name, error);
+  const auto remove = [&](const std::string& name) {
+    fs::remove_all(path / name, error);
     if (error) {
       throw OutputError("cannot remove '" + (path / name).string() + "': " + error.message());
     }
+  };
+  if (resume) {
+    remove("summary.json");
+  } else {
+    std::ranges::for_each(kRunFiles, remove);
   }
   if (::access(path.c_str(), W_OK | X_OK) != 0) {
     throw OutputError("the run directory '" + path.string() + "' is not writable");
@@ -48,13 +60,13 @@ void prepare(const std::filesystem::path& path, bool overwrite) {
 }  // namespace
 
 RunDirectory::RunDirectory(const Communicator& communicator, std::filesystem::path path,
-                           bool overwrite)
+                           bool overwrite, bool resume)
     : communicator_(communicator), path_(std::move(path)) {
   on_all_ranks(
       communicator_,
       [&] {
         if (communicator_.rank() == 0) {
-          prepare(path_, overwrite);
+          prepare(path_, overwrite, resume);
         }
       },
       ExitCode::kOutput);

@@ -14,8 +14,10 @@ class RunDirectory {
  public:
   /// [collective] Creates `path` with its parents. A directory that holds a finished run is refused
   /// with OptionError unless `overwrite`, which removes the files of that run. OutputError when it
-  /// is a file or cannot be written. Errors are agreed.
-  RunDirectory(const Communicator& communicator, std::filesystem::path path, bool overwrite);
+  /// is a file or cannot be written. With `resume` everything stays but the summary: the run is not
+  /// finished until it is so again. Errors are agreed.
+  RunDirectory(const Communicator& communicator, std::filesystem::path path, bool overwrite,
+               bool resume = false);
 
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path file(const std::string& name) const { return path_ / name; }

@@ -1,7 +1,6 @@
 #include "eigenscale/train/adam.h"
 
 #include <cmath>
-#include <utility>
 
 namespace eigenscale {
 namespace {
@@ -98,32 +97,6 @@ void adam_update(const torch::Tensor& parameter, const torch::Tensor& gradient,
   } else {
     update_runs<double>(parameter, gradient, first_moment, second_moment, step, options,
                         update_doubles);
-  }
-}
-
-Adam::Adam(std::vector<torch::Tensor> parameters, const AdamOptions& options)
-    : parameters_(std::move(parameters)), options_(options) {
-  for (const auto& parameter : parameters_) {
-    first_moments_.push_back(torch::zeros_like(parameter, torch::MemoryFormat::Contiguous));
-    second_moments_.push_back(torch::zeros_like(parameter, torch::MemoryFormat::Contiguous));
-  }
-}
-
-void Adam::step() {
-  ++steps_;
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    const auto& gradient = parameters_[i].grad();
-    adam_update(parameters_[i],
-                gradient.defined() ? gradient.contiguous() : torch::zeros_like(first_moments_[i]),
-                first_moments_[i], second_moments_[i], steps_, options_);
-  }
-}
-
-void Adam::reset() {
-  steps_ = 0;
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    first_moments_[i].zero_();
-    second_moments_[i].zero_();
   }
 }
 

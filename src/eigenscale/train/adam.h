@@ -3,7 +3,6 @@
 #include <torch/torch.h>
 
 #include <cstdint>
-#include <vector>
 
 namespace eigenscale {
 
@@ -28,25 +27,5 @@ struct AdamOptions {
 void adam_update(const torch::Tensor& parameter, const torch::Tensor& gradient,
                  const torch::Tensor& first_moment, const torch::Tensor& second_moment,
                  std::int64_t step, const AdamOptions& options);
-
-/// Adam's state for a list of parameters, which it shares.
-class Adam {
- public:
-  Adam(std::vector<torch::Tensor> parameters, const AdamOptions& options);
-
-  /// [local] One step by the parameters' gradients; one that has no gradient counts as zero.
-  void step();
-  /// [local] Forgets moments and step count.
-  void reset();
-
-  const AdamOptions& options() const { return options_; }
-
- private:
-  std::vector<torch::Tensor> parameters_;
-  std::vector<torch::Tensor> first_moments_;
-  std::vector<torch::Tensor> second_moments_;
-  std::int64_t steps_ = 0;
-  AdamOptions options_;
-};
 
 }  // namespace eigenscale

@@ -1,27 +1,40 @@
 #include "eigenscale/train/data_parallel_step.h"
 
 namespace eigenscale {
+namespace {
 
-DataParallelStep::DataParallelStep(const Communicator& communicator,
-                                   const std::vector<torch::Tensor>& parameters,
-                                   const AdamOptions& options)
-    : parameters_(parameters), reducer_(communicator, parameters), adam_(parameters, options) {}
-
-void DataParallelStep::zero_gradients() {
-  for (auto& parameter : parameters_) {
-    parameter.mutable_grad() = torch::Tensor();
+std::vector<torch::Tensor> equal_parameters(const Communicator& communicator,
+                                            torch::nn::Module& module) {
+  if (communicator.size() > 1) {
+    const torch::NoGradGuard no_grad;
+    for (const auto& tensors : {module.parameters(), module.buffers()}) {
+      for (const auto& tensor : tensors) {
+        communicator.broadcast(tensor.detach(), 0);
+      }
+    }
   }
+  return module.parameters();
 }
 
-void DataParallelStep::reduce_and_update(std::span<double> scalars) {
-  reducer_.reduce(scalars);
-  adam_.step();
+}  // namespace
+
+DataParallelStep::DataParallelStep(const Communicator& communicator, torch::nn::Module& module,
+                                   const OptimizerOptions& optimizer,
+                                   const GradientReducerOptions& reducer)
+    : reducer_(communicator, equal_parameters(communicator, module), reducer),
+      optimizer_(communicator, module.parameters(), optimizer) {}
+
+void DataParallelStep::zero_gradients() {
+  for (const auto& parameter : reducer_.parameters()) {
+    torch::Tensor(parameter).mutable_grad() = torch::Tensor();
+  }
 }
 
 double DataParallelStep::step(const std::function<double()>& accumulate) {
   zero_gradients();
   double loss = accumulate();
-  reduce_and_update({&loss, 1});
+  reduce({&loss, 1});
+  update();
   return loss;
 }
 

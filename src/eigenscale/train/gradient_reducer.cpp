@@ -1,69 +1,332 @@
 #include "eigenscale/train/gradient_reducer.h"
 
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/function_hook.h>
+#include <torch/csrc/autograd/variable.h>
+
 #include <algorithm>
+#include <array>
+#include <cmath>
+#include <functional>
+#include <numeric>
+#include <stdexcept>
+#include <unordered_set>
 #include <utility>
 
+#include "eigenscale/core/clock.h"
+#include "eigenscale/core/row_partition.h"
+#include "eigenscale/core/trace.h"
+
 namespace eigenscale {
+namespace {
+
+class ReadyHook final : public torch::autograd::FunctionPostHook {
+ public:
+  explicit ReadyHook(std::function<void()> action) : action_(std::move(action)) {}
+  torch::autograd::variable_list operator()(const torch::autograd::variable_list& outputs,
+                                            const torch::autograd::variable_list&) override {
+    action_();
+    return outputs;
+  }
+
+ private:
+  std::function<void()> action_;
+};
+
+}  // namespace
+
+/// A hook on the node that accumulates one parameter's gradient. The parameter holds that node
+/// weakly, so it is owned here.
+struct GradientReducer::Hook {
+  Hook(const torch::Tensor& parameter, std::function<void()> action)
+      : node(torch::autograd::impl::grad_accumulator(parameter)),
+        key(node->add_post_hook(std::make_unique<ReadyHook>(std::move(action)))) {}
+  std::shared_ptr<torch::autograd::Node> node;
+  std::uintptr_t key;
+};
+
+std::vector<torch::Tensor> trainable(const std::vector<torch::Tensor>& parameters) {
+  std::vector<torch::Tensor> result;
+  std::unordered_set<const void*> seen;
+  for (const auto& parameter : parameters) {
+    if (parameter.requires_grad() && seen.insert(parameter.unsafeGetTensorImpl()).second) {
+      result.push_back(parameter);
+    }
+  }
+  return result;
+}
 
 GradientReducer::GradientReducer(const Communicator& communicator,
-                                 std::vector<torch::Tensor> parameters)
-    : communicator_(communicator), parameters_(std::move(parameters)) {
+                                 const std::vector<torch::Tensor>& parameters,
+                                 const GradientReducerOptions& options)
+    : communicator_(communicator.split(0, communicator.rank())),
+      options_(options),
+      parameters_(trainable(parameters)),
+      order_(parameters_.size()) {
   for (const auto& parameter : parameters_) {
     TORCH_CHECK(parameter.scalar_type() == parameters_[0].scalar_type(),
                 "GradientReducer: all parameters must have one element type");
-    values_ += parameter.numel();
+  }
+  // Backward reaches the last layers first.
+  std::iota(order_.rbegin(), order_.rend(), 0);
+  make_buckets();
+  if (communicator_->size() > 1) {
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+      hooks_.emplace_back(parameters_[i], [this, i] { on_ready(i); });
+    }
+    if (options_.progress_thread) {
+      progress_ = std::make_unique<ProgressThread>();
+    }
+  }
+}
+
+GradientReducer::~GradientReducer() {
+  for (const auto& hook : hooks_) {
+    hook.node->del_post_hook(hook.key);
+  }
+}
+
+void GradientReducer::make_buckets() {
+  buckets_.clear();
+  if (communicator_->size() == 1) {
+    return;
+  }
+  bucket_of_.assign(parameters_.size(), 0);
+  slices_.assign(parameters_.size(), {});
+  std::int64_t bytes = 0;
+  for (const auto index : order_) {
+    const auto& parameter = parameters_[index];
+    const auto own = static_cast<std::int64_t>(parameter.nbytes());
+    const auto limit = buckets_.size() <= 1 ? options_.first_bucket_bytes : options_.bucket_bytes;
+    if (buckets_.empty() || bytes + own > limit) {
+      buckets_.emplace_back();
+      bytes = 0;
+    }
+    buckets_.back().members.push_back(index);
+    bytes += own;
+  }
+  for (std::size_t b = 0; b < buckets_.size(); ++b) {
+    auto& bucket = buckets_[b];
+    std::int64_t values = 0;
+    for (const auto member : bucket.members) {
+      values += parameters_[member].numel();
+    }
+    bucket.gradients = torch::zeros(values, parameters_[0].options().requires_grad(false));
+    bucket.wire = options_.wire_type ? torch::empty_like(bucket.gradients, *options_.wire_type)
+                                     : bucket.gradients;
+    std::int64_t offset = 0;
+    for (const auto member : bucket.members) {
+      const auto& parameter = parameters_[member];
+      slices_[member] =
+          bucket.gradients.narrow(0, offset, parameter.numel()).view(parameter.sizes());
+      bucket_of_[member] = b;
+      offset += parameter.numel();
+    }
+  }
+}
+
+void GradientReducer::arm() {
+  armed_ = communicator_->size() > 1;
+  launched_ = 0;
+  ready_.clear();
+  for (auto& bucket : buckets_) {
+    bucket.missing = bucket.members.size();
+  }
+}
+
+void GradientReducer::on_ready(std::size_t parameter) {
+  if (!armed_) {
+    return;
+  }
+  auto& bucket = buckets_[bucket_of_[parameter]];
+  if (bucket.missing == 0) {
+    throw std::logic_error(
+        "GradientReducer: a gradient became ready twice in an armed backward pass; arm() belongs "
+        "before the last one");
+  }
+  ready_.push_back(static_cast<std::int64_t>(parameter));
+  collect(parameter);
+  --bucket.missing;
+  launch_ready();
+  if (progress_ == nullptr) {
+    drive();
+  }
+}
+
+void GradientReducer::collect(std::size_t parameter) {
+  auto& gradient = parameters_[parameter].mutable_grad();
+  auto& slice = slices_[parameter];
+  if (!gradient.defined()) {
+    slice.zero_();
+  } else if (gradient.data_ptr() != slice.data_ptr()) {
+    slice.copy_(gradient);
+  }
+  gradient = slice;
+}
+
+void GradientReducer::launch_ready() {
+  // All ranks must start them in one order, whatever becomes ready first.
+  while (launched_ < buckets_.size() && buckets_[launched_].missing == 0) {
+    launch(buckets_[launched_++]);
+  }
+}
+
+void GradientReducer::launch(Bucket& bucket) {
+  if (options_.wire_type) {
+    bucket.wire.copy_(bucket.gradients);
+  }
+  bucket.launched = now_seconds();
+  if (options_.deterministic) {
+    const RowPartition partition(bucket.wire.numel(), communicator_->size());
+    const auto own = partition.range(communicator_->rank()).size();
+    bucket.pieces = torch::empty({communicator_->size() * own}, bucket.wire.options());
+    bucket.work = communicator_->start_all_to_all(bucket.pieces, bucket.wire,
+                                                  Communicator::Counts(communicator_->size(), own),
+                                                  partition.counts());
+  } else {
+    bucket.work = communicator_->start_all_reduce(bucket.wire, ReduceOp::kSum);
+  }
+  if (progress_ != nullptr) {
+    progress_->add(*bucket.work);
+  }
+}
+
+void GradientReducer::finish(Bucket& bucket) {
+  bucket.work->wait();
+  bucket.work.reset();
+  if (options_.deterministic) {
+    const RowPartition partition(bucket.wire.numel(), communicator_->size());
+    const auto pieces = bucket.pieces.view({communicator_->size(), -1});
+    auto sum = pieces[0].to(bucket.gradients.scalar_type(), false, true);
+    for (int rank = 1; rank < communicator_->size(); ++rank) {
+      sum.add_(pieces[rank]);
+    }
+    communicator_->all_gather(bucket.wire, sum.to(bucket.wire.scalar_type()), partition.counts());
+  }
+  if (options_.wire_type) {
+    bucket.gradients.copy_(bucket.wire);
+  }
+  record_span("gradient bucket", bucket.launched, now_seconds());
+}
+
+void GradientReducer::drive() {
+  for (std::size_t b = 0; b < launched_; ++b) {
+    buckets_[b].work->test();
   }
 }
 
 void GradientReducer::reduce(std::span<double> scalars) {
-  const auto scalar_count = static_cast<std::int64_t>(scalars.size());
-  auto totals = torch::empty(scalar_count, torch::kFloat64);
-  std::ranges::copy(scalars, totals.data_ptr<double>());
-  const auto type = parameters_.empty() ? torch::kFloat64 : parameters_[0].scalar_type();
-  const bool joined = type == torch::kFloat64;
-  if (!bucket_.defined() || bucket_.numel() != values_ + (joined ? scalar_count : 0)) {
-    make_bucket(type, joined ? scalar_count : 0);
+  if (communicator_->size() == 1) {
+    for (auto& parameter : parameters_) {
+      if (!parameter.grad().defined()) {
+        parameter.mutable_grad() = torch::zeros_like(parameter);
+      }
+    }
+    return;
   }
+  const bool was_armed = armed_;
+  if (!was_armed) {
+    arm();
+  }
+  armed_ = false;
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    if (buckets_[bucket_of_[i]].missing > 0) {
+      collect(i);
+    }
+  }
+  for (auto& bucket : buckets_) {
+    bucket.missing = 0;
+  }
+  const double start = now_seconds();
+  launch_ready();
+  if (progress_ != nullptr) {
+    progress_->release_all();
+  }
+  if (!scalars.empty()) {
+    auto totals = torch::empty(static_cast<std::int64_t>(scalars.size()), torch::kFloat64);
+    std::ranges::copy(scalars, totals.data_ptr<double>());
+    totals = totals.to(communicator_->device());
+    communicator_->all_reduce(totals);
+    totals = totals.cpu();
+    std::copy_n(totals.data_ptr<double>(), scalars.size(), scalars.begin());
+  }
+  for (auto& bucket : buckets_) {
+    finish(bucket);
+  }
+  exposed_seconds_ = now_seconds() - start;
+  if (was_armed && !order_is_final_) {
+    agree_on_order();
+  }
+}
 
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    const auto& gradient = parameters_[i].grad();
-    if (gradient.defined()) {
-      slices_[i].copy_(gradient);
-    } else {
-      slices_[i].zero_();
+void GradientReducer::agree_on_order() {
+  const auto count = static_cast<std::int64_t>(parameters_.size());
+  auto order = torch::full({count}, -1, torch::kInt64);
+  if (std::ssize(ready_) == count) {
+    std::ranges::copy(ready_, order.data_ptr<std::int64_t>());
+  }
+  order = order.to(communicator_->device());
+  communicator_->broadcast(order, 0);
+  order = order.cpu();
+  const auto* first = order.data_ptr<std::int64_t>();
+  if (count > 0 && first[0] >= 0) {
+    set_order({first, first + count}, true);
+  }
+}
+
+void GradientReducer::set_order(const std::vector<std::int64_t>& order, bool is_final) {
+  auto sorted = order;
+  std::ranges::sort(sorted);
+  std::vector<std::int64_t> expected(parameters_.size());
+  std::iota(expected.begin(), expected.end(), 0);
+  TORCH_CHECK(sorted == expected, "GradientReducer: the order is not a permutation");
+  order_is_final_ = is_final;
+  if (order != order_) {
+    order_ = order;
+    make_buckets();  // gradients of this step stay where they are
+  }
+}
+
+double GradientReducer::gradient_norm() const {
+  double squares = 0;
+  for (const auto& parameter : parameters_) {
+    if (parameter.grad().defined()) {
+      const double norm =
+          torch::linalg_vector_norm(parameter.grad(), 2, c10::nullopt, false, torch::kFloat64)
+              .item<double>();
+      squares += norm * norm;
     }
   }
-  if (joined) {
-    bucket_.narrow(0, values_, scalar_count).copy_(totals);
-    communicator_.all_reduce(bucket_);
-    totals.copy_(bucket_.narrow(0, values_, scalar_count));
-  } else {
-    auto gradients_done = communicator_.start_all_reduce(bucket_, ReduceOp::kSum);
-    if (scalar_count > 0) {
-      communicator_.all_reduce(totals);
-    }
-    gradients_done->wait();
-  }
-  std::copy_n(totals.data_ptr<double>(), scalar_count, scalars.begin());
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    auto& gradient = parameters_[i].mutable_grad();
-    if (gradient.defined()) {
-      gradient.copy_(slices_[i]);
-    } else {
-      gradient = slices_[i].clone();
+  return std::sqrt(squares);
+}
+
+void GradientReducer::scale_gradients(double factor) {
+  for (auto& parameter : parameters_) {
+    if (parameter.grad().defined()) {
+      parameter.mutable_grad().mul_(factor);
     }
   }
 }
 
-void GradientReducer::make_bucket(torch::ScalarType type, std::int64_t scalar_count) {
-  bucket_ = torch::empty(values_ + scalar_count,
-                         torch::TensorOptions(type).device(communicator_.device()));
-  slices_.clear();
-  std::int64_t offset = 0;
-  for (const auto& parameter : parameters_) {
-    slices_.push_back(bucket_.narrow(0, offset, parameter.numel()).view(parameter.sizes()));
-    offset += parameter.numel();
+double GradientReducer::measure_communication() {
+  if (communicator_->size() == 1) {
+    return 0;
   }
+  std::array<double, 3> seconds{};
+  std::vector<torch::Tensor> copies;
+  for (const auto& bucket : buckets_) {
+    copies.push_back(torch::zeros_like(bucket.wire));
+  }
+  for (auto& second : seconds) {
+    communicator_->barrier();
+    const double start = now_seconds();
+    for (const auto& copy : copies) {
+      communicator_->all_reduce(copy);
+    }
+    second = all_reduce(*communicator_, now_seconds() - start, ReduceOp::kMax);
+  }
+  std::ranges::sort(seconds);
+  return seconds[1];
 }
 
 }  // namespace eigenscale

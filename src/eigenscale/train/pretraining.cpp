@@ -43,7 +43,7 @@ class Trial {
         const PretrainingOptions& options)
       : autoencoder_(autoencoder),
         options_(options),
-        step_(communicator, autoencoder.parameters(), options.adam),
+        step_(communicator, autoencoder, {.adam = options.adam}),
         plateau_(options.minimum_improvement, options.plateau_window, options.plateau_first_epoch) {
     result_.last.initialization = initialization;
   }

@@ -1,0 +1,202 @@
+// Data-parallel training of a network on labelled samples: model, metrics, checkpoints, a report.
+#include "eigenscale/comm/agreed_options.h"
+#include "eigenscale/comm/agreement.h"
+#include "eigenscale/comm/environment.h"
+#include "eigenscale/comm/watchdog.h"
+#include "eigenscale/core/log.h"
+#include "eigenscale/core/options.h"
+#include "eigenscale/train/training_run.h"
+
+namespace {
+
+namespace po = boost::program_options;
+using namespace eigenscale;
+
+// clang-format off
+ProgramOptions describe_options() {
+  ProgramOptions options("eigenscale-train", "data-parallel training, on one rank or many");
+  options.group("Data")
+      ("data", po::value<std::string>(), "samples: .npy, .h5:dataset, IDX[.gz], CIFAR .bin")
+      ("labels", po::value<std::string>(), "their classes, 0 to K - 1")
+      ("validation-data", po::value<std::string>(), "samples that only measure")
+      ("validation-labels", po::value<std::string>(), "their classes")
+      ("scale", po::value<double>()->default_value(1), "factor on every value (bytes: 0.00392157)")
+      ("image-shape", po::value<std::string>(), "of flat samples that are images (3x32x32)")
+      ("crop", po::value<std::int64_t>()->default_value(0),
+       "augmentation: surround by so many zeros and cut at random")
+      ("flip", po::bool_switch(), "augmentation: mirror half of the images")
+      ("overwrite", po::bool_switch(), "replace an earlier run in --output")
+      ("resume", po::bool_switch(), "go on from the newest checkpoint in --output, if there is one");
+  options.group("Network")
+      ("network", po::value<std::string>()->default_value("cnn"),
+       "mlp[:WIDTH,...], cnn[:CHANNELS,...], lenet, resnet18, resnet34, resnet50 or SPEC.json")
+      ("normalization", po::value<std::string>()->default_value("batch"),
+       "of a named network's first layer: batch, zca, pca-denoise; none: of all layers")
+      ("gradient-rule", po::value<std::string>()->default_value("matrix-function"),
+       "of zca, pca-denoise: matrix-function, taylor, power-iteration, clip, pade or exact")
+      ("groups", po::value<std::int64_t>()->default_value(1), "of channels, whitened separately")
+      ("precision", po::value<std::string>()->default_value("float"), "float, double or bfloat16");
+  options.group("Method")
+      ("epochs", po::value<std::int64_t>()->default_value(10), "passes over the samples")
+      ("batch-size", po::value<std::int64_t>()->default_value(128), "samples of all ranks together")
+      ("micro-batch", po::value<std::int64_t>()->default_value(0),
+       "samples a rank takes at once, gradients add up; 0: all of its share")
+      ("optimizer", po::value<std::string>()->default_value("sgd"), "sgd or adam")
+      ("learning-rate", po::value<double>(), "without it 0.1 for sgd and 0.001 for adam")
+      ("momentum", po::value<double>()->default_value(0.9), "of sgd")
+      ("nesterov", po::bool_switch(), "sgd with Nesterov's momentum")
+      ("weight-decay", po::value<double>()->default_value(0), "adam: decoupled (AdamW)")
+      ("schedule", po::value<std::string>()->default_value("cosine"), "constant, step or cosine")
+      ("warmup-epochs", po::value<double>()->default_value(0), "learning rate rises linearly")
+      ("step-epochs", po::value<double>()->default_value(30), "of --schedule step")
+      ("step-factor", po::value<double>()->default_value(0.1), "of --schedule step")
+      ("clip-norm", po::value<double>()->default_value(0), "largest gradient norm; 0: any")
+      ("patience", po::value<std::int64_t>()->default_value(0),
+       "end after so many epochs without a better validation; 0: never");
+  options.group("Checkpoints")
+      ("checkpoint-every", po::value<std::int64_t>()->default_value(0), "steps; 0: each epoch")
+      ("keep-checkpoints", po::value<std::int64_t>()->default_value(2), "the last so many")
+      ("time-limit", po::value<double>()->default_value(0),
+       "seconds after which to write a checkpoint and end with 75; 0: none");
+  options.group("Execution")
+      ("deterministic", po::bool_switch(),
+       "sum gradients in rank order: no bit depends on the size of messages")
+      ("first-bucket", po::value<double>()->default_value(1), "MiB of the first message")
+      ("bucket", po::value<double>()->default_value(25), "MiB of the others")
+      ("gradient-type", po::value<std::string>()->default_value("own"),
+       "of gradients on the wire: own or bfloat16")
+      ("sharded-optimizer", po::bool_switch(), "each rank keeps 1/P of the optimiser's state")
+      ("progress-thread", po::bool_switch(),
+       "a thread drives the messages; for networks, where a core is to spare")
+      ("log-every", po::value<std::int64_t>()->default_value(50), "steps between lines of metrics")
+      ("collective-timeout", po::value<double>()->default_value(1800),
+       "seconds after which a collective counts as dead; 0 for never")
+      ("progress", po::value<std::string>()->default_value("auto"), "auto, always or never")
+      ("trace", po::bool_switch(), "write trace.json for chrome://tracing, all ranks");
+  return options;
+}
+// clang-format on
+
+LearningRateSchedule schedule(const ProgramOptions& options, bool adam) {
+  LearningRateSchedule result;
+  const auto kind = options.choice("schedule", {"constant", "step", "cosine"});
+  result.kind = kind == "constant" ? LearningRateSchedule::Kind::kConstant
+                : kind == "step"   ? LearningRateSchedule::Kind::kStep
+                                   : LearningRateSchedule::Kind::kCosine;
+  result.base = adam ? 1e-3 : 0.1;
+  if (options.has("learning-rate")) {
+    result.base = options.at_least("learning-rate", 0.0);
+  }
+  result.warmup_epochs = options.at_least("warmup-epochs", 0.0);
+  result.step_epochs = options.at_least("step-epochs", 1e-9);
+  result.factor = options.at_least("step-factor", 0.0);
+  result.epochs = static_cast<double>(options.get<std::int64_t>("epochs"));
+  return result;
+}
+
+TrainerOptions trainer_options(const ProgramOptions& options) {
+  constexpr double kMiB = 1024.0 * 1024;
+  TrainerOptions trainer;
+  trainer.epochs = options.at_least("epochs", std::int64_t{1});
+  trainer.batches.batch_size = options.at_least("batch-size", std::int64_t{1});
+  trainer.batches.seed = static_cast<std::uint64_t>(options.get<std::int64_t>("seed"));
+  trainer.batches.scale = options.get<double>("scale");
+  trainer.batches.augmentation = {.crop = options.at_least("crop", std::int64_t{0}),
+                                  .flip = options.get<bool>("flip")};
+  const bool adam = options.choice("optimizer", {"sgd", "adam"}) == "adam";
+  trainer.optimizer.kind = adam ? OptimizerOptions::Kind::kAdam : OptimizerOptions::Kind::kSgd;
+  trainer.optimizer.momentum = options.at_least("momentum", 0.0);
+  trainer.optimizer.nesterov = options.get<bool>("nesterov");
+  trainer.optimizer.weight_decay = options.at_least("weight-decay", 0.0);
+  trainer.optimizer.sharded = options.get<bool>("sharded-optimizer");
+  trainer.learning_rate = schedule(options, adam);
+  trainer.reducer.first_bucket_bytes =
+      static_cast<std::int64_t>(options.at_least("first-bucket", 0.0) * kMiB);
+  trainer.reducer.bucket_bytes = static_cast<std::int64_t>(options.at_least("bucket", 0.0) * kMiB);
+  if (options.choice("gradient-type", {"own", "bfloat16"}) == "bfloat16") {
+    trainer.reducer.wire_type = torch::kBFloat16;
+  }
+  trainer.reducer.deterministic = options.get<bool>("deterministic");
+  trainer.reducer.progress_thread = options.get<bool>("progress-thread");
+  trainer.clip_norm = options.at_least("clip-norm", 0.0);
+  trainer.micro_batch = options.at_least("micro-batch", std::int64_t{0});
+  trainer.patience = options.at_least("patience", std::int64_t{0});
+  trainer.log_every = options.at_least("log-every", std::int64_t{1});
+  trainer.checkpoint_every = options.at_least("checkpoint-every", std::int64_t{0});
+  trainer.keep = options.at_least("keep-checkpoints", std::int64_t{1});
+  trainer.time_limit = options.at_least("time-limit", 0.0);
+  return trainer;
+}
+
+nlohmann::json normalization(const ProgramOptions& options) {
+  const auto kind = options.choice("normalization", {"batch", "zca", "pca-denoise", "none"});
+  const auto rule = options.choice(
+      "gradient-rule", {"matrix-function", "taylor", "power-iteration", "clip", "pade", "exact"});
+  if (kind == "none") {
+    return nullptr;
+  }
+  return {{"kind", kind},
+          {"gradient_rule", rule},
+          {"groups", options.at_least("groups", std::int64_t{1})}};
+}
+
+TrainingRunOptions run_options(const ProgramOptions& options) {
+  TrainingRunOptions run;
+  run.data = options.get<std::string>("data");
+  run.labels = options.get<std::string>("labels");
+  options.read("validation-data", run.validation_data);
+  options.read("validation-labels", run.validation_labels);
+  if (run.validation_data.empty() != run.validation_labels.empty()) {
+    throw OptionError("--validation-data and --validation-labels belong together");
+  }
+  run.output = options.get<std::string>("output");
+  run.overwrite = options.get<bool>("overwrite");
+  run.resume = options.get<bool>("resume");
+  if (run.overwrite && run.resume) {
+    throw OptionError("--overwrite and --resume contradict each other");
+  }
+  run.device = options.choice("device", {"cpu", "cuda"});
+  if (run.device == "cuda") {
+    throw OptionError(
+        "--device cuda: " +
+        std::string(torch::cuda::is_available()
+                        ? "training runs on the CPU only in this version"
+                        : "no usable GPU: this libtorch sees no CUDA device on the host"));
+  }
+  run.progress = options.choice("progress", {"auto", "always", "never"});
+  run.trace = options.get<bool>("trace");
+  run.configuration = options.configuration();
+  run.network = options.get<std::string>("network");
+  run.normalization = normalization(options);
+  if (options.has("image-shape")) {
+    run.image_shape = options.numbers("image-shape", 'x', "a shape such as 3x32x32");
+  }
+  const auto precision = options.choice("precision", {"float", "double", "bfloat16"});
+  run.precision = precision == "float"    ? torch::kFloat32
+                  : precision == "double" ? torch::kFloat64
+                                          : torch::kBFloat16;
+  run.trainer = trainer_options(options);
+  return run;
+}
+
+int train_main(const Communicator& world, int argc, char** argv) {
+  auto options = describe_options();
+  if (!read_options(world, options, argc, argv)) {
+    return 0;
+  }
+  TrainingRunOptions run;
+  on_all_ranks(
+      world,
+      [&] {
+        start_log(options.get<std::string>("log-level"), world.rank());
+        run = run_options(options);
+      },
+      ExitCode::kOptions);
+  require_same_on_all_ranks(world, "the configuration", run.configuration);
+  start_watchdog(options.get<double>("collective-timeout"), world);
+  return static_cast<int>(run_training(world, run));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return eigenscale::run_program(argc, argv, train_main); }

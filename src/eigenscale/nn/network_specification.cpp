@@ -1,0 +1,271 @@
+#include "eigenscale/nn/network_specification.h"
+
+#include <map>
+#include <optional>
+#include <set>
+
+#include "eigenscale/core/errors.h"
+#include "eigenscale/core/shape_text.h"
+
+namespace eigenscale {
+namespace {
+
+using Json = nlohmann::json;
+using Shape = std::vector<std::int64_t>;
+
+// The best of the shares the paper tries (Wang et al., NeurIPS 2019, on CIFAR-10).
+constexpr double kDenoisingEnergy = 0.99;
+
+std::int64_t product(const Shape& shape) {
+  std::int64_t result = 1;
+  for (const auto size : shape) {
+    result *= size;
+  }
+  return result;
+}
+
+/// Walks the layers with the shape of one sample, filling in and checking.
+class Completion {
+ public:
+  explicit Completion(std::string source) : source_(std::move(source)) {}
+
+  void run(Json& specification) {
+    if (!specification.is_object() || !specification.contains("layers")) {
+      throw InputError(source_ + ": not a network: expected an object with \"layers\"");
+    }
+    Shape shape;
+    try {
+      shape = specification.at("input").get<Shape>();
+    } catch (const Json::exception&) {
+      throw InputError(source_ + ": \"input\" must be the shape of a sample, such as [1, 28, 28]");
+    }
+    for (const auto size : shape) {
+      if (size < 1) {
+        throw InputError(source_ + ": \"input\" is " + shape_text(shape) +
+                         "; sizes must be positive");
+      }
+    }
+    complete(specification["layers"], shape, "layers");
+    if (shape.size() != 1) {
+      throw InputError(source_ + ": the network's output has shape " + shape_text(shape) +
+                       "; expected a vector, so end with flatten or linear");
+    }
+    specification["outputs"] = shape[0];
+    specification["multiply_adds"] = multiply_adds_;
+  }
+
+ private:
+  void complete(Json& layers, Shape& shape, const std::string& where) {
+    if (!layers.is_array()) {
+      throw InputError(source_ + ": " + where + " is not a list");
+    }
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      where_ = where + "[" + std::to_string(i) + "]";
+      Json& layer = layers[i];
+      if (!layer.is_object() || !layer.contains("type") || !layer["type"].is_string()) {
+        fail("has no \"type\"");
+      }
+      const bool normalized =
+          i + 1 < layers.size() && layers[i + 1].value("type", "") == "normalization";
+      complete_layer(layer, shape, normalized, where_);
+    }
+  }
+
+  void complete_layer(Json& layer, Shape& shape, bool normalized, const std::string& where) {
+    const std::string type = layer["type"];
+    if (type == "convolution") {
+      need_image(shape, type);
+      name(layer, "conv");
+      set_inputs(layer, shape[0]);
+      const auto kernel = whole(layer, "kernel", std::nullopt, 1);
+      const auto stride = whole(layer, "stride", 1, 1);
+      const auto padding = whole(layer, "padding", kernel / 2, 0);
+      const auto outputs = whole(layer, "outputs", std::nullopt, 1);
+      truth(layer, "bias", !normalized);
+      keys(layer, {"inputs", "outputs", "kernel", "stride", "padding", "bias"});
+      slide(shape, kernel, stride, padding);
+      multiply_adds_ += outputs * shape[0] * kernel * kernel * shape[1] * shape[2];
+      shape[0] = outputs;
+    } else if (type == "linear") {
+      if (shape.size() != 1) {
+        fail("is linear, but its input has shape " + shape_text(shape) +
+             "; put a flatten before it");
+      }
+      name(layer, "linear");
+      set_inputs(layer, shape[0]);
+      const auto outputs = whole(layer, "outputs", std::nullopt, 1);
+      truth(layer, "bias", true);
+      keys(layer, {"inputs", "outputs", "bias"});
+      multiply_adds_ += outputs * shape[0];
+      shape[0] = outputs;
+    } else if (type == "normalization") {
+      complete_normalization(layer, shape);
+    } else if (type == "max-pooling") {
+      need_image(shape, type);
+      const auto kernel = whole(layer, "kernel", std::nullopt, 1);
+      const auto stride = whole(layer, "stride", kernel, 1);
+      const auto padding = whole(layer, "padding", 0, 0);
+      if (2 * padding > kernel) {
+        fail("has padding " + std::to_string(padding) + ", more than half its kernel");
+      }
+      keys(layer, {"kernel", "stride", "padding"});
+      slide(shape, kernel, stride, padding);
+    } else if (type == "average-pooling") {
+      need_image(shape, type);
+      keys(layer, {});
+      shape[1] = shape[2] = 1;
+    } else if (type == "flatten") {
+      keys(layer, {});
+      shape = {product(shape)};
+    } else if (type == "relu") {
+      keys(layer, {});
+    } else if (type == "residual") {
+      name(layer, "residual");
+      if (!layer.contains("shortcut")) {
+        layer["shortcut"] = Json::array();
+      }
+      keys(layer, {"body", "shortcut"});
+      Shape shortcut = shape;
+      complete(layer["body"], shape, where + ".body");
+      complete(layer["shortcut"], shortcut, where + ".shortcut");
+      where_ = where;
+      if (shape != shortcut) {
+        fail("adds a body of shape " + shape_text(shape) + " to a shortcut of shape " +
+             shape_text(shortcut));
+      }
+    } else {
+      fail("has the unknown type \"" + type + "\"");
+    }
+  }
+
+  void complete_normalization(Json& layer, const Shape& shape) {
+    if (shape.size() != 1 && shape.size() != 3) {
+      fail("normalises an input of shape " + shape_text(shape) + "; expected a vector or an image");
+    }
+    name(layer, "norm");
+    set_inputs(layer, shape[0]);
+    const std::string kind = layer.value("kind", "batch");
+    if (kind != "batch" && kind != "zca" && kind != "pca-denoise") {
+      fail("has the unknown kind \"" + kind + "\"; expected batch, zca or pca-denoise");
+    }
+    layer["kind"] = kind;
+    const auto groups = whole(layer, "groups", 1, 1);
+    if (shape[0] % groups != 0) {
+      fail("cuts " + std::to_string(shape[0]) + " channels into " + std::to_string(groups) +
+           " groups; they must be of equal size");
+    }
+    number(layer, "epsilon", 1e-4);
+    number(layer, "energy", kind == "pca-denoise" ? kDenoisingEnergy : 1.0);
+    number(layer, "momentum", 0.1);
+    whole(layer, "components", 0, 0);
+    if (!layer.contains("gradient_rule")) {
+      layer["gradient_rule"] = "matrix-function";
+    }
+    keys(layer, {"inputs", "kind", "groups", "epsilon", "energy", "momentum", "components",
+                 "gradient_rule"});
+  }
+
+  void slide(Shape& shape, std::int64_t kernel, std::int64_t stride, std::int64_t padding) {
+    for (const int d : {1, 2}) {
+      const auto size = shape[d] + 2 * padding - kernel;
+      if (size < 0) {
+        fail("has a kernel of " + std::to_string(kernel) + " on an image of " + shape_text(shape));
+      }
+      shape[d] = size / stride + 1;
+    }
+  }
+
+  void need_image(const Shape& shape, const std::string& type) {
+    if (shape.size() != 3) {
+      fail("is " + type + ", but its input has shape " + shape_text(shape) +
+           "; expected channels x height x width");
+    }
+  }
+
+  void set_inputs(Json& layer, std::int64_t inputs) {
+    if (whole(layer, "inputs", inputs, 1) != inputs) {
+      fail("says inputs " + layer["inputs"].dump() + " but is given " + std::to_string(inputs));
+    }
+  }
+
+  void name(Json& layer, const std::string& prefix) {
+    if (!layer.contains("name")) {
+      layer["name"] = prefix + std::to_string(++numbers_[prefix]);
+    }
+    if (!layer["name"].is_string() || layer["name"].get<std::string>().empty() ||
+        layer["name"].get<std::string>().find('.') != std::string::npos) {
+      fail("has a name that is not a word without dots");
+    }
+    if (!names_.insert(layer["name"]).second) {
+      fail("has the name " + layer["name"].dump() + ", which another layer has");
+    }
+  }
+
+  std::int64_t whole(Json& layer, const char* key, std::optional<std::int64_t> fallback,
+                     std::int64_t minimum) {
+    if (!layer.contains(key)) {
+      if (!fallback) {
+        fail("needs \"" + std::string(key) + "\"");
+      }
+      layer[key] = *fallback;
+    }
+    if (!layer[key].is_number_integer() || layer[key].get<std::int64_t>() < minimum) {
+      fail("has " + std::string(key) + " " + layer[key].dump() +
+           "; expected a whole number of at least " + std::to_string(minimum));
+    }
+    return layer[key].get<std::int64_t>();
+  }
+
+  void number(Json& layer, const char* key, double fallback) {
+    if (!layer.contains(key)) {
+      layer[key] = fallback;
+    }
+    if (!layer[key].is_number()) {
+      fail("has " + std::string(key) + " " + layer[key].dump() + "; expected a number");
+    }
+  }
+
+  void truth(Json& layer, const char* key, bool fallback) {
+    if (!layer.contains(key)) {
+      layer[key] = fallback;
+    }
+    if (!layer[key].is_boolean()) {
+      fail("has " + std::string(key) + " " + layer[key].dump() + "; expected true or false");
+    }
+  }
+
+  void keys(const Json& layer, const std::set<std::string>& known) {
+    for (const auto& [key, value] : layer.items()) {
+      if (key != "type" && key != "name" && !known.contains(key)) {
+        fail("has the unknown key \"" + key + "\"");
+      }
+    }
+  }
+
+  [[noreturn]] void fail(const std::string& text) const {
+    throw InputError(source_ + ": " + where_ + " " + text);
+  }
+
+  std::string source_;
+  std::string where_;
+  std::map<std::string, int> numbers_;
+  std::set<std::string> names_;
+  std::int64_t multiply_adds_ = 0;
+};
+
+}  // namespace
+
+Json complete_specification(Json specification, const std::string& source) {
+  Completion(source).run(specification);
+  return specification;
+}
+
+std::int64_t specification_outputs(const Json& specification) {
+  return specification.at("outputs").get<std::int64_t>();
+}
+
+std::int64_t specification_flops(const Json& specification) {
+  return 2 * specification.at("multiply_adds").get<std::int64_t>();
+}
+
+}  // namespace eigenscale

@@ -1,0 +1,106 @@
+#include "eigenscale/train/optimizer.h"
+
+#include <algorithm>
+
+#include "eigenscale/train/gradient_reducer.h"
+
+namespace eigenscale {
+
+Optimizer::Optimizer(const Communicator& communicator, const std::vector<torch::Tensor>& parameters,
+                     const OptimizerOptions& options)
+    : communicator_(communicator), options_(options), parameters_(trainable(parameters)) {
+  for (const auto& parameter : parameters_) {
+    TORCH_CHECK(parameter.is_contiguous(), "Optimizer: parameters must be contiguous");
+    offsets_.push_back(values_);
+    values_ += parameter.numel();
+  }
+  owned_ = options.sharded ? RowPartition(values_, communicator.size()).range(communicator.rank())
+                           : RowRange{0, values_};
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    const auto begin = std::max(owned_.begin, offsets_[i]);
+    const auto end = std::min(owned_.end, offsets_[i] + parameters_[i].numel());
+    if (begin < end) {
+      pieces_.push_back({i, begin - offsets_[i], end - begin, begin - owned_.begin});
+    }
+  }
+  if (options.kind == OptimizerOptions::Kind::kAdam) {
+    names_ = {"first_moment", "second_moment"};
+  } else if (options.momentum != 0) {
+    names_ = {"momentum"};
+  }
+  const auto like = parameters_.empty() ? torch::TensorOptions() : parameters_[0].options();
+  for (std::size_t i = 0; i < names_.size(); ++i) {
+    moments_.push_back(torch::zeros({owned_.size()}, like.requires_grad(false)));
+  }
+}
+
+void Optimizer::step(double learning_rate) {
+  const torch::NoGradGuard no_grad;
+  ++steps_;
+  for (const auto& piece : pieces_) {
+    update(piece, learning_rate);
+  }
+  if (options_.sharded && communicator_.size() > 1) {
+    exchange_parameters();
+  }
+}
+
+void Optimizer::update(const Piece& piece, double learning_rate) {
+  const auto& whole = parameters_[piece.parameter];
+  auto parameter = whole.detach().view({-1}).narrow(0, piece.first, piece.length);
+  auto gradient = whole.grad().defined()
+                      ? whole.grad().contiguous().view({-1}).narrow(0, piece.first, piece.length)
+                      : torch::zeros_like(parameter);
+  const double decay = whole.dim() >= 2 ? options_.weight_decay : 0;
+  const auto moment = [&](std::size_t which) {
+    return moments_[which].narrow(0, piece.at, piece.length);
+  };
+  if (options_.kind == OptimizerOptions::Kind::kAdam) {
+    if (decay != 0) {
+      parameter.mul_(1 - learning_rate * decay);
+    }
+    auto adam = options_.adam;
+    adam.learning_rate = learning_rate;
+    adam_update(parameter, gradient, moment(0), moment(1), steps_, adam);
+    return;
+  }
+  if (decay != 0) {
+    gradient = gradient.add(parameter, decay);
+  }
+  if (options_.momentum == 0) {
+    parameter.sub_(gradient, learning_rate);
+    return;
+  }
+  auto velocity = moment(0);
+  velocity.mul_(options_.momentum).add_(gradient);
+  if (options_.nesterov) {
+    parameter.sub_(gradient, learning_rate).sub_(velocity, learning_rate * options_.momentum);
+  } else {
+    parameter.sub_(velocity, learning_rate);
+  }
+}
+
+void Optimizer::exchange_parameters() {
+  auto all =
+      torch::empty({values_}, moments_.empty() ? parameters_[0].options().requires_grad(false)
+                                               : moments_[0].options());
+  auto own = torch::empty({owned_.size()}, all.options());
+  for (const auto& piece : pieces_) {
+    own.narrow(0, piece.at, piece.length)
+        .copy_(
+            parameters_[piece.parameter].detach().view({-1}).narrow(0, piece.first, piece.length));
+  }
+  communicator_.all_gather(all, own, RowPartition(values_, communicator_.size()).counts());
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    auto parameter = parameters_[i].detach().view({-1});
+    parameter.copy_(all.narrow(0, offsets_[i], parameter.numel()));
+  }
+}
+
+torch::Tensor Optimizer::moment_of(std::size_t which, std::size_t parameter) const {
+  TORCH_CHECK(!options_.sharded, "Optimizer: the moments of a parameter lie on several ranks");
+  const auto& whole = parameters_[parameter];
+  return moments_[which].narrow(0, offsets_[parameter], whole.numel()).view(whole.sizes());
+}
+
+}  // namespace eigenscale

@@ -1,0 +1,300 @@
+#include "eigenscale/train/trainer.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <string>
+
+#include "eigenscale/core/clock.h"
+#include "eigenscale/core/errors.h"
+#include "eigenscale/core/log.h"
+#include "eigenscale/core/stop_signals.h"
+#include "eigenscale/core/trace.h"
+#include "eigenscale/train/training_state.h"
+
+namespace eigenscale {
+namespace {
+
+constexpr std::int64_t kEvaluationRows = 512;
+
+NamedTensors copies(const torch::nn::Module& module) {
+  auto tensors = named_parameters(module);
+  for (auto& [name, tensor] : tensors) {
+    tensor = tensor.detach().clone();
+  }
+  return tensors;
+}
+
+}  // namespace
+
+void Trainer::Sums::add(const Sums& other) {
+  loss += other.loss;
+  wrong += other.wrong;
+  samples += other.samples;
+  seconds += other.seconds;
+  exposed += other.exposed;
+}
+
+Trainer::Trainer(const Communicator& world, Network& network, const LabelledSamples& training,
+                 const LabelledSamples* validation, const TrainerOptions& options)
+    : world_(world),
+      network_(network),
+      training_(training),
+      validation_(validation),
+      options_(options),
+      start_(now_seconds()),
+      parallel_(world, network, options.optimizer, options.reducer) {
+  options_.batches.type = network.weight_type();
+}
+
+TrainingEnd Trainer::run(const TrainingEvents& events) {
+  const auto whole = timer_.scope("train");
+  stream_ = std::make_unique<BatchStream>(world_, training_, options_.batches, epoch_, batch_);
+  TrainingEnd end = TrainingEnd::kEpochs;
+  while (epoch_ < options_.epochs) {
+    train_batch(events);
+    const bool enough = batch_ == stream_->batches_per_epoch() && end_epoch(events);
+    const bool due =
+        options_.checkpoint_every > 0 ? step_ % options_.checkpoint_every == 0 : batch_ == 0;
+    if (due || stop_ || enough || epoch_ == options_.epochs) {
+      save();
+    }
+    if (enough || stop_) {
+      end = enough ? TrainingEnd::kPatience : TrainingEnd::kStopped;
+      break;
+    }
+  }
+  stream_.reset();
+  return end == TrainingEnd::kStopped && epoch_ == options_.epochs ? TrainingEnd::kEpochs : end;
+}
+
+void Trainer::train_batch(const TrainingEvents& events) {
+  const double begin = now_seconds();
+  const auto whole = timer_.scope("step");
+  const auto batch = [&] {
+    const auto scope = timer_.scope("wait for data");
+    return stream_->next();
+  }();
+  network_.train();
+  parallel_.zero_gradients();
+  Sums sums = accumulate(batch);
+  std::array<double, 3> totals = {sums.loss, sums.wrong, must_stop() ? 1.0 : 0.0};
+  {
+    const auto scope = timer_.scope("reduce");
+    const TraceSpan span("reduce");
+    parallel_.reduce(totals);
+  }
+  check_finite(totals[0], "loss");
+  const double learning_rate = options_.learning_rate(step_, stream_->batches_per_epoch());
+  const bool line = (step_ + 1) % options_.log_every == 0;
+  double norm = 0;
+  {
+    const auto scope = timer_.scope("update");
+    const TraceSpan span("update");
+    if (line || options_.clip_norm > 0) {
+      norm = parallel_.reducer().gradient_norm();
+      check_finite(norm, "gradient's norm");
+      if (options_.clip_norm > 0 && norm > options_.clip_norm) {
+        parallel_.reducer().scale_gradients(options_.clip_norm / norm);
+      }
+    }
+    parallel_.update(learning_rate);
+  }
+  ++step_;
+  ++batch_;
+  stop_ = totals[2] > 0;
+  sums.loss = totals[0] * static_cast<double>(batch.global_size);
+  sums.wrong = totals[1];
+  sums.samples = static_cast<double>(batch.global_size);
+  sums.seconds = now_seconds() - begin;
+  sums.exposed = parallel_.reducer().exposed_seconds();
+  epoch_sums_.add(sums);
+  line_sums_.add(sums);
+  if (line) {
+    report_step(events, learning_rate, norm);
+  }
+}
+
+Trainer::Sums Trainer::accumulate(const Batch& batch) {
+  Sums sums;
+  // As many pieces on every rank, since normalisation layers communicate: empty ones where a rank
+  // has fewer samples.
+  const std::int64_t largest = RowPartition(batch.global_size, world_.size()).block();
+  const std::int64_t size = options_.micro_batch > 0 ? options_.micro_batch : largest;
+  const std::int64_t own = batch.samples.size(0);
+  for (std::int64_t first = 0; first < largest; first += size) {
+    const auto begin = std::min(first, own);
+    const auto length = std::min(size, own - begin);
+    torch::Tensor loss;
+    {
+      const auto scope = timer_.scope("forward");
+      const TraceSpan span("forward");
+      const auto labels = batch.labels.narrow(0, begin, length);
+      const auto output = network_.forward(batch.samples.narrow(0, begin, length));
+      loss = torch::nn::functional::cross_entropy(
+                 output, labels,
+                 torch::nn::functional::CrossEntropyFuncOptions().reduction(torch::kSum)) /
+             static_cast<double>(batch.global_size);
+      sums.loss += loss.item<double>();
+      if (length > 0) {
+        sums.wrong +=
+            static_cast<double>((output.detach().argmax(1) != labels).sum().item<std::int64_t>());
+      }
+    }
+    const auto scope = timer_.scope("backward");
+    const TraceSpan span("backward");
+    if (first + size >= largest) {
+      parallel_.last_backward();
+    }
+    loss.backward();
+  }
+  return sums;
+}
+
+void Trainer::check_finite(double value, const char* what) const {
+  if (!std::isfinite(value)) {
+    throw Error(ExitCode::kNumerical,
+                std::string("the ") + what + " is not finite in step " + std::to_string(step_ + 1) +
+                    " (epoch " + std::to_string(epoch_ + 1) +
+                    "); lower --learning-rate, set --clip-norm or look at the scale of the data. " +
+                    (saved_step_ >= 0
+                         ? "The checkpoint of step " + std::to_string(saved_step_) + " is intact"
+                         : "There is no checkpoint yet"),
+                /*agreed=*/true);
+  }
+}
+
+bool Trainer::must_stop() const {
+  return stop_requested() ||
+         (options_.time_limit > 0 && now_seconds() - start_ >= options_.time_limit);
+}
+
+void Trainer::report_step(const TrainingEvents& events, double learning_rate, double norm) {
+  events.step({.step = step_,
+               .epoch = epoch_ + 1,
+               .loss = line_sums_.loss / line_sums_.samples,
+               .error = line_sums_.wrong / line_sums_.samples,
+               .learning_rate = learning_rate,
+               .gradient_norm = norm,
+               .samples_per_second = line_sums_.samples / line_sums_.seconds,
+               .exposed_communication = line_sums_.exposed / line_sums_.seconds});
+  line_sums_ = {};
+}
+
+bool Trainer::end_epoch(const TrainingEvents& events) {
+  TrainingEpoch report{.epoch = epoch_ + 1,
+                       .step = step_,
+                       .training_loss = epoch_sums_.loss / epoch_sums_.samples,
+                       .training_error = epoch_sums_.wrong / epoch_sums_.samples,
+                       .validation_loss = {},
+                       .validation_accuracy = {},
+                       .seconds = epoch_sums_.seconds};
+  ++epoch_;
+  batch_ = 0;
+  epoch_sums_ = {};
+  if (validation_ != nullptr) {
+    const auto evaluation = evaluate(*validation_);
+    report.validation_loss = evaluation.loss;
+    report.validation_accuracy = evaluation.accuracy;
+    if (!best_accuracy_ || evaluation.accuracy > *best_accuracy_) {
+      best_accuracy_ = evaluation.accuracy;
+      best_epoch_ = epoch_;
+      best_ = copies(network_);
+    }
+  }
+  events.epoch(report);
+  return options_.patience > 0 && best_accuracy_ && epoch_ - best_epoch_ >= options_.patience;
+}
+
+Evaluation Trainer::evaluate(const LabelledSamples& samples) {
+  const auto scope = timer_.scope("evaluate");
+  const torch::NoGradGuard no_grad;
+  network_.eval();
+  double loss = 0;
+  std::int64_t right = 0;
+  for (std::int64_t begin = 0; begin < samples.rows.size(0); begin += kEvaluationRows) {
+    const auto size = std::min(kEvaluationRows, samples.rows.size(0) - begin);
+    auto rows = samples.rows.narrow(0, begin, size).to(network_.weight_type());
+    if (options_.batches.scale != 1) {
+      rows = rows * options_.batches.scale;
+    }
+    const auto labels = samples.labels.narrow(0, begin, size);
+    const auto output = network_.forward(rows);
+    loss +=
+        torch::nn::functional::cross_entropy(
+            output, labels, torch::nn::functional::CrossEntropyFuncOptions().reduction(torch::kSum))
+            .item<double>();
+    right += (output.argmax(1) == labels).sum().item<std::int64_t>();
+  }
+  const auto count = static_cast<double>(samples.count());
+  return {all_reduce(world_, loss) / count, static_cast<double>(all_reduce(world_, right)) / count};
+}
+
+NamedTensors Trainer::best_model() const { return best_.empty() ? copies(network_) : best_; }
+
+nlohmann::json Trainer::state() const {
+  const auto& reducer = const_cast<Trainer*>(this)->parallel_.reducer();
+  const auto& optimizer = const_cast<Trainer*>(this)->parallel_.optimizer();
+  nlohmann::json best = nullptr;
+  if (best_accuracy_) {
+    best = {{"accuracy", *best_accuracy_}, {"epoch", best_epoch_}};
+  }
+  return {{"setting", training_setting(network_, training_, options_)},
+          {"ranks", world_.size()},
+          {"step", step_},
+          {"epoch", epoch_},
+          {"batch", batch_},
+          {"optimizer_steps", optimizer.steps()},
+          {"bucket_order", reducer.order()},
+          {"bucket_order_is_final", reducer.order_is_final()},
+          {"epoch_sums",
+           {{"loss", epoch_sums_.loss},
+            {"wrong", epoch_sums_.wrong},
+            {"samples", epoch_sums_.samples},
+            {"seconds", epoch_sums_.seconds}}},
+          {"best", best}};
+}
+
+void Trainer::save() {
+  if (options_.checkpoints.empty() || saved_step_ == step_) {
+    return;
+  }
+  const auto scope = timer_.scope("checkpoint");
+  const TraceSpan span("checkpoint");
+  write_checkpoint(
+      world_, options_.checkpoints,
+      {.step = step_, .state = state(), .model = named_parameters(network_), .best = best_},
+      parallel_.optimizer(), options_.keep);
+  saved_step_ = step_;
+}
+
+void Trainer::restore(const std::filesystem::path& path) {
+  const auto checkpoint = read_checkpoint(world_, path);
+  const auto& state = checkpoint.state;
+  try {
+    require_same_setting(state.at("setting"), training_setting(network_, training_, options_),
+                         path);
+    load_parameters(network_, checkpoint.model, path / "model.safetensors");
+    step_ = state.at("step");
+    epoch_ = state.at("epoch");
+    batch_ = state.at("batch");
+    parallel_.optimizer().set_steps(state.at("optimizer_steps"));
+    parallel_.reducer().set_order(state.at("bucket_order"), state.at("bucket_order_is_final"));
+    const auto& sums = state.at("epoch_sums");
+    epoch_sums_ = {sums.at("loss"), sums.at("wrong"), sums.at("samples"), sums.at("seconds"), 0};
+    if (!state.at("best").is_null()) {
+      best_accuracy_ = state["best"].at("accuracy").get<double>();
+      best_epoch_ = state["best"].at("epoch");
+      best_ = checkpoint.best;
+    }
+  } catch (const Error& error) {  // every rank has read the same
+    throw Error(error.exit_code(), error.what(), /*agreed=*/true);
+  } catch (const nlohmann::json::exception& error) {
+    throw Error(ExitCode::kInput, "'" + (path / "state.json").string() + "': " + error.what(),
+                /*agreed=*/true);
+  }
+  read_moments(world_, path, parallel_.optimizer());
+  saved_step_ = step_;
+}
+
+}  // namespace eigenscale

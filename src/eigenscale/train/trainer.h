@@ -1,0 +1,160 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "eigenscale/comm/communicator.h"
+#include "eigenscale/data/batch_stream.h"
+#include "eigenscale/data/labelled_samples.h"
+#include "eigenscale/nn/network.h"
+#include "eigenscale/nn/safetensors.h"
+#include "eigenscale/report/tree_timer.h"
+#include "eigenscale/train/checkpoint.h"
+#include "eigenscale/train/data_parallel_step.h"
+#include "eigenscale/train/learning_rate.h"
+
+namespace eigenscale {
+
+struct TrainerOptions {
+  std::int64_t epochs = 10;
+  /// Batches: global size, seed of the shuffle, type, scale, augmentation.
+  BatchStreamOptions batches;
+  OptimizerOptions optimizer;
+  GradientReducerOptions reducer;
+  LearningRateSchedule learning_rate;
+  /// Gradients of a larger norm are scaled down to it; 0 for never.
+  double clip_norm = 0;
+  /// Largest number of samples that one rank passes forward and backward at once; gradients of the
+  /// pieces add up. Normalisation layers then see pieces. 0: the whole batch.
+  std::int64_t micro_batch = 0;
+  /// Stop after so many epochs without a better validation; 0 for never.
+  std::int64_t patience = 0;
+  /// A line of metrics every so many steps.
+  std::int64_t log_every = 50;
+  /// Where checkpoints go, and how often: every so many steps, 0 for at the end of each epoch.
+  std::filesystem::path checkpoints;
+  std::int64_t checkpoint_every = 0;
+  std::int64_t keep = 2;
+  /// Stop with a checkpoint after so many seconds; 0 for never.
+  double time_limit = 0;
+};
+
+/// A line of metrics: sums since the line before.
+struct StepReport {
+  std::int64_t step = 0;   ///< done so far
+  std::int64_t epoch = 0;  ///< from 1
+  double loss = 0;         ///< mean cross-entropy of the samples
+  double error = 0;        ///< share of training samples classified wrongly
+  double learning_rate = 0;
+  double gradient_norm = 0;  ///< of the last step
+  double samples_per_second = 0;
+  /// Share of the time that was spent waiting for gradients of other ranks.
+  double exposed_communication = 0;
+};
+
+/// What is known at the end of an epoch.
+struct TrainingEpoch {
+  std::int64_t epoch = 0;  ///< from 1
+  std::int64_t step = 0;
+  double training_loss = 0;
+  double training_error = 0;
+  std::optional<double> validation_loss;
+  std::optional<double> validation_accuracy;
+  double seconds = 0;
+};
+
+struct TrainingEvents {
+  std::function<void(const StepReport&)> step = [](const StepReport&) {};
+  std::function<void(const TrainingEpoch&)> epoch = [](const TrainingEpoch&) {};
+};
+
+struct Evaluation {
+  double loss = 0;
+  double accuracy = 0;
+};
+
+/// How a call of `run()` ended.
+enum class TrainingEnd { kEpochs, kPatience, kStopped };
+
+/// Trains a network data-parallel by the mean cross-entropy of each global batch. The same samples
+/// make the same batches on any number of ranks, and gradients are divided by the number of samples
+/// of all ranks: ragged batches are exact. Borrows everything it is given.
+class Trainer {
+ public:
+  /// [collective] `validation` may be null.
+  Trainer(const Communicator& world, Network& network, const LabelledSamples& training,
+          const LabelledSamples* validation, const TrainerOptions& options);
+
+  /// [collective] Goes on from a checkpoint, bit-identically when the number of ranks is that of
+  /// the run which wrote it. InputError (agreed) naming what differs when it belongs to another
+  /// network, data set or setting.
+  void restore(const std::filesystem::path& path);
+
+  /// [collective] Trains to the end, or until a signal or the time limit asks to stop; then there
+  /// is a complete checkpoint. NumericalError (agreed) when the loss or a gradient is not finite;
+  /// parameters are then those before that step, and the last checkpoint is the one before.
+  TrainingEnd run(const TrainingEvents& events);
+
+  /// [collective] Of the network as it is, in evaluation mode.
+  Evaluation evaluate(const LabelledSamples& samples);
+
+  /// The parameters and buffers with the best validation accuracy, the present ones where there is
+  /// no validation.
+  NamedTensors best_model() const;
+  std::int64_t best_epoch() const { return best_epoch_; }
+  std::int64_t steps() const { return step_; }
+  std::int64_t epochs_done() const { return epoch_; }
+
+  const TreeTimer& timer() const { return timer_; }
+  DataParallelStep& parallel() { return parallel_; }
+
+ private:
+  struct Sums {
+    double loss = 0;
+    double wrong = 0;
+    double samples = 0;
+    double seconds = 0;
+    double exposed = 0;
+    void add(const Sums& other);
+  };
+
+  void train_batch(const TrainingEvents& events);
+  Sums accumulate(const Batch& batch);
+  void check_finite(double value, const char* what) const;
+  void report_step(const TrainingEvents& events, double learning_rate, double norm);
+  bool end_epoch(const TrainingEvents& events);
+  void save();
+  nlohmann::json state() const;
+  bool must_stop() const;
+
+  const Communicator& world_;
+  Network& network_;
+  const LabelledSamples& training_;
+  const LabelledSamples* validation_;
+  TrainerOptions options_;
+  double start_;
+  DataParallelStep parallel_;
+  std::unique_ptr<BatchStream> stream_;
+  TreeTimer timer_;
+
+  // Where training stands; with parameters and moments this is what a checkpoint holds.
+  std::int64_t step_ = 0;
+  std::int64_t epoch_ = 0;
+  std::int64_t batch_ = 0;
+  Sums epoch_sums_;
+  std::optional<double> best_accuracy_;
+  std::int64_t best_epoch_ = 0;
+  NamedTensors best_;
+
+  Sums line_sums_;
+  bool stop_ = false;
+  std::int64_t saved_step_ = -1;
+};
+
+}  // namespace eigenscale

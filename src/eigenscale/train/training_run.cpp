@@ -1,0 +1,329 @@
+#include "eigenscale/train/training_run.h"
+
+#include <fstream>
+#include <optional>
+
+#include "eigenscale/comm/agreement.h"
+#include "eigenscale/core/errors.h"
+#include "eigenscale/core/log.h"
+#include "eigenscale/core/memory.h"
+#include "eigenscale/core/shape_text.h"
+#include "eigenscale/core/stop_signals.h"
+#include "eigenscale/core/trace.h"
+#include "eigenscale/nn/named_networks.h"
+#include "eigenscale/nn/network_specification.h"
+#include "eigenscale/report/metrics_log.h"
+#include "eigenscale/report/phase_timers.h"
+#include "eigenscale/report/progress.h"
+#include "eigenscale/report/run_directory.h"
+#include "eigenscale/report/summary.h"
+#include "eigenscale/train/training_report.h"
+
+namespace eigenscale {
+namespace {
+
+nlohmann::json read_specification(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) {
+    throw InputError("--network: cannot read '" + path + "'");
+  }
+  auto json = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
+  if (json.is_discarded()) {
+    throw InputError("--network: '" + path + "' is not JSON");
+  }
+  return complete_specification(std::move(json), path);
+}
+
+std::int64_t product(const std::vector<std::int64_t>& shape) {
+  std::int64_t result = 1;
+  for (const auto size : shape) {
+    result *= size;
+  }
+  return result;
+}
+
+/// One run: owns what all phases write to.
+class TrainingRun {
+ public:
+  TrainingRun(const Communicator& world, const TrainingRunOptions& options)
+      : world_(world),
+        options_(options),
+        startup_bytes_(peak_memory_bytes()),
+        directory_(world, options.output, options.overwrite, options.resume),
+        progress_mode_(Progress::parse(options.progress)) {
+    directory_.write_setting(options.configuration);
+    if (options.trace) {
+      start_trace();
+    }
+    catch_stop_signals();
+  }
+
+  ExitCode run() {
+    timers_.begin("read");
+    training_ = load_labelled_samples(world_, options_.data, options_.labels);
+    if (!options_.validation_data.empty()) {
+      validation_ =
+          load_labelled_samples(world_, options_.validation_data, options_.validation_labels);
+    }
+    const auto specification = make_specification();
+    Network network(world_, specification, options_.precision, options_.trainer.batches.seed);
+    check_data(network);
+    auto trainer_options = options_.trainer;
+    trainer_options.checkpoints = directory_.file("checkpoints");
+    Trainer trainer(world_, network, *training_, validation_ ? &*validation_ : nullptr,
+                    trainer_options);
+    resume(trainer);
+    describe(network, trainer);
+
+    timers_.begin("train");
+    const auto end = trainer.run(events());
+    end_progress();
+    if (options_.trace) {
+      directory_.write("trace.json", gather_trace(world_));
+    }
+    if (end == TrainingEnd::kStopped) {
+      spdlog::info(
+          "stopped on request after step {} with a complete checkpoint in {}; --resume "
+          "goes on",
+          trainer.steps(), directory_.file("checkpoints").string());
+      return ExitCode::kStopped;
+    }
+    finish(network, trainer, end);
+    return ExitCode::kDone;
+  }
+
+ private:
+  nlohmann::json make_specification() {
+    const std::int64_t classes = largest_label(world_, *training_) + 1;
+    nlohmann::json specification;
+    on_all_ranks(world_, [&] {
+      auto shape = options_.image_shape.empty() ? training_->shape : options_.image_shape;
+      if (product(shape) != product(training_->shape)) {
+        throw InputError("--image-shape is " + shape_text(shape) + " but the samples of '" +
+                         options_.data + "' have shape " + shape_text(training_->shape));
+      }
+      specification =
+          options_.network.ends_with(".json")
+              ? read_specification(options_.network)
+              : named_network(options_.network, {.input = shape,
+                                                 .classes = std::max<std::int64_t>(classes, 2),
+                                                 .normalization = options_.normalization});
+      if (product(specification["input"]) != product(shape)) {
+        throw InputError("the network of '" + options_.network + "' takes samples of shape " +
+                         shape_text(specification["input"]) + " but those of '" + options_.data +
+                         "' have shape " + shape_text(training_->shape));
+      }
+      // So that augmentation sees images.
+      training_->shape = specification["input"].get<std::vector<std::int64_t>>();
+      const auto& augmentation = options_.trainer.batches.augmentation;
+      if (augmentation.any() && training_->shape.size() != 3) {
+        throw InputError("--crop and --flip need images, but the network's input has shape " +
+                         shape_text(training_->shape));
+      }
+    });
+    return specification;
+  }
+
+  void check_data(const Network& network) {
+    require_labels_below(world_, *training_, network.outputs());
+    on_all_ranks(world_, [&] {
+      if (options_.trainer.batches.batch_size < world_.size()) {
+        throw OptionError("--batch-size is " + std::to_string(options_.trainer.batches.batch_size) +
+                          ", the samples of all ranks together, but there are " +
+                          std::to_string(world_.size()) + " ranks");
+      }
+      if (validation_ && product(validation_->shape) != product(training_->shape)) {
+        throw InputError("the samples of '" + options_.validation_data + "' have shape " +
+                         shape_text(validation_->shape) + ", those of '" + options_.data +
+                         "' have " + shape_text(training_->shape));
+      }
+    });
+    if (validation_) {
+      require_labels_below(world_, *validation_, network.outputs());
+    }
+    const bool bytes = training_->rows.scalar_type() == torch::kUInt8;
+    if (bytes && options_.trainer.batches.scale == 1) {
+      warn(
+          "the samples are bytes of 0 to 255 and --scale is 1; --scale 0.00392157 brings them to "
+          "0 to 1");
+    }
+  }
+
+  void resume(Trainer& trainer) {
+    std::optional<std::filesystem::path> newest;
+    if (options_.resume) {
+      newest = newest_checkpoint(world_, directory_.file("checkpoints"));
+      if (newest) {
+        trainer.restore(*newest);
+        spdlog::info("going on from {}: {} epochs and {} steps done", newest->string(),
+                     trainer.epochs_done(), trainer.steps());
+      } else {
+        spdlog::info("no checkpoint in {} yet: starting from the beginning",
+                     directory_.file("checkpoints").string());
+      }
+    }
+    const std::int64_t done = trainer.steps();
+    std::function<bool(const nlohmann::json&)> keep;
+    if (newest) {
+      keep = [this, done](const nlohmann::json& line) {
+        const bool stays = line.value("step", std::int64_t{0}) <= done;
+        if (stays) {
+          history_.push_back(line);
+        }
+        return stays;
+      };
+    }
+    log_.emplace(world_, directory_.file("metrics.jsonl"), keep);
+    communication_seconds_ = trainer.parallel().reducer().measure_communication();
+  }
+
+  void describe(const Network& network, Trainer& trainer) const {
+    spdlog::info(
+        "{}: {} parameters, {:.3g} MFLOP a sample; {} samples, batches of {} on {} ranks, "
+        "{} threads each; gradients in {} messages",
+        options_.network, network.parameter_count(),
+        static_cast<double>(specification_flops(network.specification())) / 1e6, training_->count(),
+        options_.trainer.batches.batch_size, world_.size(), torch::get_num_threads(),
+        trainer.parallel().reducer().buckets());
+  }
+
+  TrainingEvents events() {
+    TrainingEvents events;
+    events.step = [this](const StepReport& step) {
+      write({{"phase", "train"},
+             {"step", step.step},
+             {"epoch", step.epoch},
+             {"loss", step.loss},
+             {"error", step.error},
+             {"learning_rate", step.learning_rate},
+             {"gradient_norm", step.gradient_norm},
+             {"samples_per_second", step.samples_per_second},
+             {"exposed_communication", step.exposed_communication},
+             {"memory_bytes", current_memory_bytes()}});
+      const std::int64_t batch = options_.trainer.batches.batch_size;
+      const std::int64_t all = (training_->count() + batch - 1) / batch * options_.trainer.epochs;
+      if (!progress_) {
+        progress_.emplace("train", all, progress_mode_, world_.rank() == 0);
+      }
+      progress_->update(
+          step.step, fmt::format("epoch {} loss {:.4f} error {:.3f} {:.0f} samples/s", step.epoch,
+                                 step.loss, step.error, step.samples_per_second));
+    };
+    events.epoch = [this](const TrainingEpoch& epoch) {
+      nlohmann::json line = {{"phase", "epoch"},
+                             {"epoch", epoch.epoch},
+                             {"step", epoch.step},
+                             {"training_loss", epoch.training_loss},
+                             {"training_error", epoch.training_error},
+                             {"seconds", epoch.seconds}};
+      std::string validation;
+      if (epoch.validation_accuracy) {
+        line["validation_loss"] = *epoch.validation_loss;
+        line["validation_accuracy"] = *epoch.validation_accuracy;
+        validation = fmt::format("; validation: loss {:.4f}, accuracy {:.4f}",
+                                 *epoch.validation_loss, *epoch.validation_accuracy);
+      }
+      write(line);
+      end_progress();
+      spdlog::info("epoch {:>3}: loss {:.4f}, error {:.4f}{} ({:.1f} s)", epoch.epoch,
+                   epoch.training_loss, epoch.training_error, validation, epoch.seconds);
+    };
+    return events;
+  }
+
+  void write(const nlohmann::json& line) {
+    log_->write(line);
+    history_.push_back(line);
+  }
+
+  void end_progress() {
+    if (progress_) {
+      progress_->finish();
+      progress_.reset();
+    }
+  }
+
+  void warn(const std::string& text) {
+    warnings_.push_back(text);
+    spdlog::warn("warning: {}", text);
+  }
+
+  void finish(Network& network, Trainer& trainer, TrainingEnd end) {
+    timers_.begin("write");
+    const auto model = trainer.best_model();
+    on_all_ranks(
+        world_,
+        [&] {
+          load_parameters(network, model, "the best model");
+          if (world_.rank() == 0) {
+            write_safetensors(directory_.file("model.safetensors"), model);
+          }
+        },
+        ExitCode::kOutput);
+    directory_.write("model.json", network.specification().dump(2) + "\n");
+    auto summary = make_summary(world_, "eigenscale-train", options_.device, startup_bytes_);
+    auto& metrics = summary["metrics"];
+    if (validation_) {
+      const auto evaluation = trainer.evaluate(*validation_);
+      metrics["accuracy"] = evaluation.accuracy;
+      metrics["loss"] = evaluation.loss;
+      summary["choices"]["best_epoch"] = trainer.best_epoch();
+    }
+    metrics["parameters"] = network.parameter_count();
+    timers_.end();
+    summary["seconds"] = timers_.reduce(world_);
+    summary["timers"] = trainer.timer().reduce(world_);
+    summary["choices"]["epochs"] = trainer.epochs_done();
+    summary["choices"]["steps"] = trainer.steps();
+    summary["choices"]["stopped_by"] = end == TrainingEnd::kPatience ? "patience" : "epochs";
+    summary["choices"]["buckets"] = trainer.parallel().reducer().buckets();
+    summary["communication"] = communication_summary(summary["timers"], communication_seconds_);
+    summary["counters"] = counters();
+    summary["warnings"] = warnings_;
+    directory_.write("report.html", training_report(options_.network, history_, summary));
+    directory_.write("summary.json", summary.dump(2) + "\n");
+    announce(summary);
+  }
+
+  void announce(const nlohmann::json& summary) const {
+    if (world_.size() > 1 && summary["communication"].contains("step")) {
+      const auto& c = summary["communication"];
+      spdlog::info(
+          "a step: forward {:.1f} ms, backward {:.1f}, waiting for gradients {:.1f}; their "
+          "messages alone take {:.1f}, so forward and backward cannot be faster than {:.1f}",
+          1e3 * c["forward"].get<double>(), 1e3 * c["backward"].get<double>(),
+          1e3 * c["exposed"].get<double>(), 1e3 * c["alone"].get<double>(),
+          1e3 * c["bound"].get<double>());
+    }
+    if (summary["metrics"].contains("accuracy")) {
+      spdlog::info("best model, epoch {}: accuracy {:.4f}, loss {:.4f}",
+                   summary["choices"]["best_epoch"].get<std::int64_t>(),
+                   summary["metrics"]["accuracy"].get<double>(),
+                   summary["metrics"]["loss"].get<double>());
+    }
+    spdlog::info("done in {:.1f} s: {}", summary["seconds"]["total"].get<double>(),
+                 directory_.file("report.html").string());
+  }
+
+  const Communicator& world_;
+  const TrainingRunOptions& options_;
+  std::int64_t startup_bytes_;
+  PhaseTimers timers_;
+  RunDirectory directory_;
+  Progress::Mode progress_mode_;
+  std::optional<MetricsLog> log_;
+  std::optional<Progress> progress_;
+  std::optional<LabelledSamples> training_;
+  std::optional<LabelledSamples> validation_;
+  double communication_seconds_ = 0;
+  std::vector<nlohmann::json> history_;
+  std::vector<std::string> warnings_;
+};
+
+}  // namespace
+
+ExitCode run_training(const Communicator& world, const TrainingRunOptions& options) {
+  return TrainingRun(world, options).run();
+}
+
+}  // namespace eigenscale

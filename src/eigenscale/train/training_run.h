@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "eigenscale/comm/communicator.h"
+#include "eigenscale/core/errors.h"
+#include "eigenscale/train/trainer.h"
+
+namespace eigenscale {
+
+/// One run of eigenscale-train, from files to the run directory.
+struct TrainingRunOptions {
+  std::string data;
+  std::string labels;
+  std::string validation_data;    // empty: none
+  std::string validation_labels;  // empty: none
+  std::string output;
+  bool overwrite = false;
+  bool resume = false;
+  std::string device = "cpu";
+  std::string progress = "auto";
+  bool trace = false;
+  /// The effective options as INI text.
+  std::string configuration;
+  /// A name of nn/named_networks.h, or a file of a specification that ends in .json.
+  std::string network;
+  nlohmann::json normalization;
+  /// Of flat samples that are images; empty: the shape in the file.
+  std::vector<std::int64_t> image_shape;
+  torch::ScalarType precision = torch::kFloat32;
+  TrainerOptions trainer;
+};
+
+/// [collective] Reads, trains, and writes model.safetensors, model.json, checkpoints/,
+/// metrics.jsonl, report.html and, last, summary.json. Returns ExitCode::kStopped, without a
+/// summary, when training was asked to stop; throws the documented errors, agreed on all ranks.
+ExitCode run_training(const Communicator& world, const TrainingRunOptions& options);
+
+}  // namespace eigenscale
