@@ -1,6 +1,9 @@
 #include "eigenscale/core/memory.h"
 
+#include <malloc.h>
+
 #include <fstream>
+#include <limits>
 #include <string>
 
 namespace eigenscale {
@@ -22,5 +25,13 @@ std::int64_t kilobytes_field(const char* file, const std::string& field) {
 std::int64_t peak_memory_bytes() { return kilobytes_field("/proc/self/status", "VmHWM"); }
 std::int64_t current_memory_bytes() { return kilobytes_field("/proc/self/status", "VmRSS"); }
 std::int64_t available_memory_bytes() { return kilobytes_field("/proc/meminfo", "MemAvailable"); }
+
+void keep_freed_memory() {
+#ifdef __GLIBC__
+  ::mallopt(M_MMAP_MAX, 0);
+  ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+  ::mallopt(M_TOP_PAD, 64 << 20);
+#endif
+}
 
 }  // namespace eigenscale

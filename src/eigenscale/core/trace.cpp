@@ -21,6 +21,14 @@ Recorder& recorder() {
   return instance;
 }
 
+void record(const char* name, double begin, double end, bool message) {
+  if (recorder().recording) {
+    const std::lock_guard lock(recorder().mutex);
+    recorder().events.push_back(
+        {name, 1e6 * (begin - recorder().origin), 1e6 * (end - begin), message});
+  }
+}
+
 }  // namespace
 
 void start_trace() {
@@ -41,16 +49,11 @@ TraceSpan::TraceSpan(const char* name) : name_(recorder().recording ? name : nul
 
 TraceSpan::~TraceSpan() {
   if (name_ != nullptr) {
-    record_span(name_, begin_, now_seconds());
+    record(name_, begin_, now_seconds(), false);
   }
 }
 
-void record_span(const char* name, double begin, double end) {
-  if (recorder().recording) {
-    const std::lock_guard lock(recorder().mutex);
-    recorder().events.push_back({name, 1e6 * (begin - recorder().origin), 1e6 * (end - begin)});
-  }
-}
+void record_message(const char* name, double begin, double end) { record(name, begin, end, true); }
 
 void count(const std::string& counter, std::int64_t amount) {
   const std::lock_guard lock(recorder().mutex);

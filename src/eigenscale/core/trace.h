@@ -12,6 +12,7 @@ struct TraceEvent {
   std::string name;
   double begin_us = 0;
   double duration_us = 0;
+  bool message = false;  ///< under way beside the code, so that it may overlap anything
 };
 
 /// [local] Begins to record spans. Without it a span costs one test of a flag.
@@ -19,9 +20,9 @@ void start_trace();
 /// [local] The spans recorded so far by this process.
 std::vector<TraceEvent> trace_events();
 
-/// [local] Records what began and ended at these times of now_seconds() under `name`, a string
-/// literal: for what is not a scope of the code, such as a message under way.
-void record_span(const char* name, double begin, double end);
+/// [local] Records a message that was under way between these times of now_seconds() under `name`,
+/// a string literal.
+void record_message(const char* name, double begin, double end);
 
 /// Records the time from construction to destruction under `name`, a string literal.
 class TraceSpan {

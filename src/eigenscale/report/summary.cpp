@@ -1,5 +1,8 @@
 #include "eigenscale/report/summary.h"
 
+#include <spdlog/fmt/fmt.h>
+
+#include "eigenscale/comm/environment.h"
 #include "eigenscale/core/memory.h"
 #include "eigenscale/core/trace.h"
 #include "eigenscale/core/version.h"
@@ -22,25 +25,38 @@ nlohmann::json make_summary(const Communicator& communicator, const std::string&
 }
 
 std::string gather_trace(const Communicator& communicator) {
+  const int rank = communicator.rank();
   auto own = nlohmann::json::array();
+  own.push_back(
+      {{"name", "process_name"},
+       {"ph", "M"},
+       {"pid", rank},
+       {"tid", 0},
+       {"args", {{"name", fmt::format("rank {} on {}", rank, Environment::host_name())}}}});
+  std::int64_t messages = 0;
   for (const auto& event : trace_events()) {
-    own.push_back({{"name", event.name},
-                   {"ph", "X"},
-                   {"pid", communicator.rank()},
-                   {"tid", 0},
-                   {"ts", event.begin_us},
-                   {"dur", event.duration_us}});
+    nlohmann::json json = {{"name", event.name}, {"pid", rank}, {"tid", 0}, {"ts", event.begin_us}};
+    if (!event.message) {
+      json.update({{"ph", "X"}, {"dur", event.duration_us}});
+      own.push_back(json);
+      continue;
+    }
+    // Complete events of one thread must nest; a pair of asynchronous ones gets a line of its own.
+    json.update({{"ph", "b"}, {"cat", "message"}, {"id", ++messages}});
+    own.push_back(json);
+    json.update({{"ph", "e"}, {"ts", event.begin_us + event.duration_us}});
+    own.push_back(json);
   }
   auto all = nlohmann::json::array();
-  for (int rank = 0; rank < communicator.size(); ++rank) {
-    const std::string text = broadcast(communicator, own.dump(), rank);
-    if (communicator.rank() == 0) {
+  for (int source = 0; source < communicator.size(); ++source) {
+    const std::string text = broadcast(communicator, own.dump(), source);
+    if (rank == 0) {
       for (auto& event : nlohmann::json::parse(text)) {
         all.push_back(std::move(event));
       }
     }
   }
-  return communicator.rank() == 0 ? nlohmann::json{{"traceEvents", all}}.dump() : "";
+  return rank == 0 ? nlohmann::json{{"traceEvents", all}}.dump() : "";
 }
 
 }  // namespace eigenscale

@@ -129,6 +129,7 @@ void GradientReducer::arm() {
   armed_ = communicator_->size() > 1;
   launched_ = 0;
   ready_.clear();
+  is_ready_.assign(parameters_.size(), false);
   for (auto& bucket : buckets_) {
     bucket.missing = bucket.members.size();
   }
@@ -138,15 +139,15 @@ void GradientReducer::on_ready(std::size_t parameter) {
   if (!armed_) {
     return;
   }
-  auto& bucket = buckets_[bucket_of_[parameter]];
-  if (bucket.missing == 0) {
+  if (is_ready_[parameter]) {
     throw std::logic_error(
         "GradientReducer: a gradient became ready twice in an armed backward pass; arm() belongs "
         "before the last one");
   }
   ready_.push_back(static_cast<std::int64_t>(parameter));
+  is_ready_[parameter] = true;
   collect(parameter);
-  --bucket.missing;
+  --buckets_[bucket_of_[parameter]].missing;
   launch_ready();
   if (progress_ == nullptr) {
     drive();
@@ -206,7 +207,7 @@ void GradientReducer::finish(Bucket& bucket) {
   if (options_.wire_type) {
     bucket.gradients.copy_(bucket.wire);
   }
-  record_span("gradient bucket", bucket.launched, now_seconds());
+  record_message("gradient bucket", bucket.launched, now_seconds());
 }
 
 void GradientReducer::drive() {
@@ -230,7 +231,7 @@ void GradientReducer::reduce(std::span<double> scalars) {
   }
   armed_ = false;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    if (buckets_[bucket_of_[i]].missing > 0) {
+    if (!is_ready_[i]) {
       collect(i);
     }
   }

@@ -115,7 +115,8 @@ class GradientReducer {
   std::vector<torch::Tensor> slices_;
 
   bool armed_ = false;
-  std::vector<std::int64_t> ready_;
+  std::vector<std::int64_t> ready_;  ///< in the order of readiness
+  std::vector<bool> is_ready_;       ///< of each parameter
   std::size_t launched_ = 0;
   double exposed_seconds_ = 0;
   std::unique_ptr<ProgressThread> progress_;

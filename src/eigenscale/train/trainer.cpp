@@ -15,7 +15,7 @@
 namespace eigenscale {
 namespace {
 
-constexpr std::int64_t kEvaluationRows = 512;
+constexpr std::int64_t kEvaluationRows = 128;
 
 NamedTensors copies(const torch::nn::Module& module) {
   auto tensors = named_parameters(module);

@@ -56,6 +56,7 @@ class TrainingRun {
       start_trace();
     }
     catch_stop_signals();
+    keep_freed_memory();
   }
 
   ExitCode run() {
