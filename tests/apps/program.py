@@ -26,13 +26,13 @@ class Run:
                          if line.startswith("eigenscale: ")]
 
 
-def run(program, *options, ranks=2, timeout=120, environment=None, launcher=True):
-    command = [os.path.join(APPS, program), *map(str, options)]
+def run(program, *options, ranks=2, timeout=120, environment=None, launcher=True, folder=None):
+    command = [os.path.join(os.path.abspath(APPS), program), *map(str, options)]
     if launcher:
         command = [MPIEXEC, "--oversubscribe", "--bind-to", "none", "-np", str(ranks)] + command
     merged = dict(os.environ, **(environment or {}))
     return Run(subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                              timeout=timeout, env=merged, check=False))
+                              timeout=timeout, env=merged, cwd=folder, check=False))
 
 
 def npy_bytes(shape, values, code="f"):

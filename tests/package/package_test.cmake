@@ -28,5 +28,22 @@ step("build the consumer" ${CMAKE_COMMAND} --build ${WORK}/consumer)
 step("run the consumer on two ranks" ${LAUNCHER} -np 2 ${WORK}/consumer/consumer)
 expect("ranks sum to 3")
 
+# A module of one's own trains to the same loss on any number of ranks; 200 steps in single precision
+# keep the two digits that are compared.
+foreach(ranks 1 2 3)
+  step("train the consumer's module on ${ranks} ranks" ${LAUNCHER} -np ${ranks}
+    ${WORK}/consumer/train_own_module)
+  if(NOT output MATCHES "loss (0\\.0[0-9])")
+    message(FATAL_ERROR "expected a loss below 0.1, found: ${output}")
+  endif()
+  set(loss_${ranks} ${CMAKE_MATCH_1})
+  if(NOT loss_${ranks} STREQUAL loss_1)
+    message(FATAL_ERROR "the loss is ${loss_${ranks}} on ${ranks} ranks and ${loss_1} on one")
+  endif()
+endforeach()
+file(READ ${CMAKE_CURRENT_LIST_DIR}/consumer/train_own_module.cpp example)
+file(READ ${CMAKE_CURRENT_LIST_DIR}/../../docs/training.md output)
+expect("${example}")
+
 step("run an installed program" ${LAUNCHER} -np 1 ${WORK}/moved/bin/eigenscale-cluster --version)
 expect("eigenscale-cluster ${VERSION}")
