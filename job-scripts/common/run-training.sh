@@ -1,0 +1,219 @@
+# One start of eigenscale-train inside a batch job; sourced by the scripts that are submitted, which
+# know their scheduler. Checks the setting, launches, passes the request to stop on to the ranks,
+# and has the job queued again while the training is not finished.
+#
+# The script that sources this sets
+#   scheduler     its name, for the log
+#   job_scripts   the folder above this one
+#   restarts      how often this job has been queued again so far
+#   ranks         how many the scheduler has granted
+#   threads       cores of each rank
+# and defines
+#   seconds_left     prints how long the job may still run; nothing where that is not known
+#   queue_again      queues this very job again; fails where that cannot be
+#   job_goes_on      fails once the scheduler is ending the job, for instance since it was cancelled
+#   native_launcher  sets the array launcher and ranks_are_bound=yes|no; fails where mpirun is better
+#
+# Variables of the user (empty is unset):
+#   EIGENSCALE_BIN           eigenscale-train, or its folder [build/release/apps here, then PATH]
+#   EIGENSCALE_LAUNCHER      native, mpirun, or a whole command line [native where it works]
+#   EIGENSCALE_MODULES       environment modules to load first, separated by spaces
+#   EIGENSCALE_MAX_RESTARTS  after so many the job stays ended [20]
+#   EIGENSCALE_TIME_MARGIN   seconds before the end at which the program stops by itself should no
+#                            signal have come [60]
+# shellcheck shell=bash disable=SC2154 # set by the script that sources this
+
+say() { printf 'run-training [%(%F %T)T]: %s\n' -1 "$*"; }
+
+fail() {
+  say "error: $1"
+  exit 2
+}
+
+# check_number NAME DEFAULT: sets the variable NAME to DEFAULT if it is empty.
+check_number() {
+  local value=${!1:-$2}
+  [[ $value =~ ^[0-9]+$ ]] || fail "$1 is '$value'; expected a whole number of at least 0"
+  printf -v "$1" '%d' "$((10#$value))"
+}
+
+load_modules() {
+  local name file
+  [[ -n ${EIGENSCALE_MODULES:-} ]] || return 0
+  set +u # the modules' own scripts use variables that are not set
+  for file in /etc/profile.d/{lmod,modules}.sh; do
+    if [[ $(type -t module) != function && -r $file ]]; then
+      # shellcheck disable=SC1090
+      source "$file"
+    fi
+  done
+  [[ -n $(type -t module) ]] ||
+    fail "EIGENSCALE_MODULES is '$EIGENSCALE_MODULES', but $(hostname) has no command 'module'"
+  for name in $EIGENSCALE_MODULES; do
+    module load "$name" || fail "cannot load the module '$name' of EIGENSCALE_MODULES"
+    say "loaded the module $name"
+  done
+  set -u
+}
+
+find_program() {
+  local here=$job_scripts/../build/release/apps/eigenscale-train
+  if [[ -n ${EIGENSCALE_BIN:-} ]]; then
+    program=$EIGENSCALE_BIN
+    if [[ -d $program ]]; then
+      program=$program/eigenscale-train
+    fi
+    [[ -f $program && -x $program ]] ||
+      fail "EIGENSCALE_BIN is '$EIGENSCALE_BIN', but there is no program '$program' on $(hostname)"
+  elif [[ -x $here ]]; then
+    program=$(realpath "$here")
+  else
+    program=$(type -P eigenscale-train) ||
+      fail "found no eigenscale-train in $(realpath -m "${here%/*}") nor in PATH; build it or set \
+EIGENSCALE_BIN"
+  fi
+}
+
+# Sets launcher and the OpenMP variables. Threads are pinned only where ranks are bound to cores of
+# their own; otherwise all ranks of a host would pin theirs to the same ones.
+choose_launcher() {
+  local choice=${EIGENSCALE_LAUNCHER:-}
+  launcher=()
+  ranks_are_bound=no
+  if [[ -n $choice && $choice != native && $choice != mpirun ]]; then
+    read -r -a launcher <<<"$choice"
+  elif [[ $choice == mpirun ]] || ! native_launcher; then
+    [[ $choice != native ]] ||
+      fail "EIGENSCALE_LAUNCHER is 'native', but $scheduler's own launcher does not work here"
+    launcher=(mpirun -np "$ranks" --bind-to none)
+  fi
+  type -P "${launcher[0]}" >/dev/null || fail "the launcher '${launcher[0]}' is not in PATH"
+
+  export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$threads}
+  export OPENBLAS_NUM_THREADS=${OPENBLAS_NUM_THREADS:-$OMP_NUM_THREADS}
+  if [[ $ranks_are_bound == yes ]]; then
+    export OMP_PLACES=${OMP_PLACES:-cores} OMP_PROC_BIND=${OMP_PROC_BIND:-close}
+  else
+    export OMP_PROC_BIND=${OMP_PROC_BIND:-false}
+  fi
+}
+
+# Sets options: those of the user, and what makes a restart go on. --overwrite is for the first
+# start; after it, it would throw away what the job itself has done.
+make_options() {
+  local option left has_limit=no overwrite=no
+  options=()
+  for option in "$@"; do
+    case $option in
+      --resume) continue ;;
+      --overwrite)
+        overwrite=yes
+        continue
+        ;;
+      --time-limit | --time-limit=*) has_limit=yes ;;
+    esac
+    options+=("$option")
+  done
+  if [[ $overwrite == yes && $restarts -eq 0 ]]; then
+    options+=(--overwrite)
+  else
+    options+=(--resume)
+  fi
+  left=$(seconds_left)
+  if [[ -z $left ]]; then
+    say "the scheduler names no end of this job"
+  elif [[ $has_limit == yes || -n ${EIGENSCALE_TIME_LIMIT:-} ]]; then
+    say "$left s are left to this job; the time limit is the one you gave"
+  elif ((left < 3 * EIGENSCALE_TIME_MARGIN)); then
+    say "$left s are left to this job, too few for a time limit: it relies on the signal"
+  else
+    options+=(--time-limit "$((left - EIGENSCALE_TIME_MARGIN))")
+    say "$left s are left to this job; without a signal it stops $EIGENSCALE_TIME_MARGIN s earlier"
+  fi
+}
+
+# The ranks are asked by USR1 in any case: on TERM, launchers kill them before they can write a
+# checkpoint. Asked again and again, since ranks that are just starting do not listen yet.
+ask_to_stop() {
+  interrupted=yes
+  if [[ $1 == TERM ]]; then
+    terminated=yes
+  fi
+  say "got SIG$1: asking the ranks to write a checkpoint and stop"
+  if [[ -n $child && -z $asking ]]; then
+    (while kill -USR1 "$child" 2>/dev/null; do sleep 5; done) &
+    asking=$!
+  fi
+}
+
+# Runs the command to its end, whatever signals come, and sets code to how it ended.
+launch() {
+  # Until launcher and ranks have handlers of their own, USR1 would end them: ignored from the start.
+  local -a guarded=(bash -c 'trap "" USR1; exec "$@"' eigenscale-train)
+  say "starting:$(printf ' %q' "${launcher[@]}" "$program" "${options[@]}")"
+  (
+    trap '' USR1
+    exec "${launcher[@]}" "${guarded[@]}" "$program" "${options[@]}"
+  ) &
+  child=$!
+  if [[ $interrupted == yes ]]; then
+    ask_to_stop USR1 # it came before there was anybody to tell
+  fi
+  # A trapped signal ends wait early, with a code of its own.
+  while :; do
+    interrupted=no
+    code=0
+    wait "$child" || code=$?
+    if [[ $interrupted == no ]] || ! kill -0 "$child" 2>/dev/null; then
+      break
+    fi
+  done
+  if [[ $interrupted == yes ]]; then # the child's end and a signal came together
+    code=0
+    wait "$child" || code=$?
+  fi
+  if [[ -n $asking ]]; then
+    kill "$asking" 2>/dev/null || true
+  fi
+}
+
+# What becomes of the job after 75, "a checkpoint is written, there is more to do".
+go_on_later() {
+  if [[ $terminated == yes ]] || ! job_goes_on; then
+    say "the checkpoint is written; not queued again, since $scheduler is ending the job. Submit it \
+again to go on"
+  elif ((restarts >= EIGENSCALE_MAX_RESTARTS)); then
+    say "the checkpoint is written; not queued again after $restarts restarts \
+(EIGENSCALE_MAX_RESTARTS). Submit it again to go on"
+  else
+    say "the checkpoint is written; queueing the job again, restart $((restarts + 1)) of at most \
+$EIGENSCALE_MAX_RESTARTS"
+    trap '' TERM # queueing again ends this start
+    queue_again || say "error: $scheduler would not queue the job again. Submit it again to go on"
+  fi
+}
+
+# run_training OPTION...: options of eigenscale-train. Does not return.
+run_training() {
+  : "${scheduler:?}" "${job_scripts:?}" "${restarts:?}" "${ranks:?}" "${threads:?}"
+  child='' asking='' interrupted=no terminated=no
+  trap 'ask_to_stop USR1' USR1
+  trap 'ask_to_stop TERM' TERM
+  [[ $# -gt 0 ]] || fail "no options for eigenscale-train; expected at least --data, --labels and \
+--output after the name of the job script"
+  check_number EIGENSCALE_MAX_RESTARTS 20
+  check_number EIGENSCALE_TIME_MARGIN 60
+  load_modules
+  find_program
+  choose_launcher
+  say "$ranks ranks of $OMP_NUM_THREADS threads in $PWD; threads are pinned: $ranks_are_bound; \
+restart $restarts of at most $EIGENSCALE_MAX_RESTARTS"
+  make_options "$@"
+  launch
+  case $code in
+    0) say "done" ;;
+    75) go_on_later ;;
+    *) say "eigenscale-train ended with $code, see above; not queued again" ;;
+  esac
+  exit "$code"
+}
