@@ -4,6 +4,7 @@
 #include "eigenscale/cluster/clustering_run.h"
 #include "eigenscale/comm/agreed_options.h"
 #include "eigenscale/comm/agreement.h"
+#include "eigenscale/comm/device.h"
 #include "eigenscale/comm/environment.h"
 #include "eigenscale/comm/watchdog.h"
 #include "eigenscale/core/log.h"
@@ -97,11 +98,7 @@ ClusteringRunOptions run_options(const ProgramOptions& options) {
   run.trace = options.get<bool>("trace");
   options.choice("progress", {"auto", "always", "never"});
   if (options.choice("device", {"cpu", "cuda"}) == "cuda") {
-    throw OptionError(
-        "--device cuda: " +
-        std::string(torch::cuda::is_available()
-                        ? "clustering runs on the CPU only in this version"
-                        : "no usable GPU: this libtorch sees no CUDA device on the host"));
+    require_cuda_device("clustering");
   }
 
   run.clustering.clusters = options.get<std::int64_t>("clusters");

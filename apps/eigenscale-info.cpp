@@ -4,6 +4,7 @@
 #include <iostream>
 
 #include "eigenscale/comm/agreed_options.h"
+#include "eigenscale/comm/device.h"
 #include "eigenscale/comm/environment.h"
 #include "eigenscale/core/memory.h"
 #include "eigenscale/core/options.h"
@@ -11,6 +12,10 @@
 #include "eigenscale/linalg/symmetric_eigen.h"
 
 #include <mpi.h>
+
+#ifdef EIGENSCALE_HAVE_NCCL
+#include "eigenscale/comm/nccl_communicator.h"
+#endif
 
 namespace {
 
@@ -52,9 +57,19 @@ void print_info(const Communicator& world) {
   line("HDF5", "not in this build");
 #endif
   line("zlib", zlibVersion());
-  line("CUDA", torch::cuda::is_available()
-                   ? std::to_string(torch::cuda::device_count()) + " devices"
-                   : "no device usable by this libtorch");
+#ifdef EIGENSCALE_HAVE_NCCL
+  line("NCCL", nccl_version());
+#else
+  line("NCCL", "not in this build");
+#endif
+  const auto devices = cuda_devices();
+  for (const auto& device : devices.descriptions) {
+    line("CUDA device", device);
+  }
+  if (devices.descriptions.empty()) {
+    line("CUDA devices", devices.problem);
+  }
+  line("libtorch with CUDA", torch::cuda::is_available() ? "yes" : "no");
   line("ranks", std::to_string(world.size()));
   line("host of rank 0", Environment::host_name());
   line("threads per rank", std::to_string(torch::get_num_threads()));

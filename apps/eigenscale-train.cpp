@@ -1,10 +1,12 @@
 // Data-parallel training of a network on labelled samples: model, metrics, checkpoints, a report.
 #include "eigenscale/comm/agreed_options.h"
 #include "eigenscale/comm/agreement.h"
+#include "eigenscale/comm/device.h"
 #include "eigenscale/comm/environment.h"
 #include "eigenscale/comm/watchdog.h"
 #include "eigenscale/core/log.h"
 #include "eigenscale/core/options.h"
+#include "eigenscale/core/stop_signals.h"
 #include "eigenscale/train/training_run.h"
 
 namespace {
@@ -157,11 +159,7 @@ TrainingRunOptions run_options(const ProgramOptions& options) {
   }
   run.device = options.choice("device", {"cpu", "cuda"});
   if (run.device == "cuda") {
-    throw OptionError(
-        "--device cuda: " +
-        std::string(torch::cuda::is_available()
-                        ? "training runs on the CPU only in this version"
-                        : "no usable GPU: this libtorch sees no CUDA device on the host"));
+    require_cuda_device("training");
   }
   run.progress = options.choice("progress", {"auto", "always", "never"});
   run.trace = options.get<bool>("trace");
@@ -180,6 +178,7 @@ TrainingRunOptions run_options(const ProgramOptions& options) {
 }
 
 int train_main(const Communicator& world, int argc, char** argv) {
+  catch_stop_signals();  // before anything that takes time: until now a signal ends the process
   auto options = describe_options();
   if (!read_options(world, options, argc, argv)) {
     return 0;

@@ -5,6 +5,7 @@
 
 #include "eigenscale/comm/agreed_options.h"
 #include "eigenscale/comm/agreement.h"
+#include "eigenscale/comm/device.h"
 #include "eigenscale/comm/environment.h"
 #include "eigenscale/comm/watchdog.h"
 #include "eigenscale/core/log.h"
@@ -51,7 +52,7 @@ WhiteningRunOptions run_options(const ProgramOptions& options) {
   run.configuration = options.configuration();
   run.device = options.choice("device", {"cpu", "cuda"});
   if (run.device == "cuda") {
-    throw OptionError("--device cuda: whitening runs on the CPU only in this version");
+    require_cuda_device("whitening");
   }
   run.method = options.choice("method", {"zca", "pca"}) == "zca" ? WhiteningMethod::kZca
                                                                  : WhiteningMethod::kPca;

@@ -81,8 +81,10 @@ void finish(const MpiCommunicator& communicator, std::int64_t chunk, Body body) 
   Pending pending;
   body(Caller{communicator.handle(), communicator.rank(), communicator.size(), chunk, true,
               pending});
-  const WatchedCall watched("MPI_Waitall", 0);
-  pending.wait();
+  if (!pending.requests.empty()) {
+    const WatchedCall watched("MPI_Waitall", 0);
+    pending.wait();
+  }
 }
 
 void reduce_in_place(const Caller& caller, const torch::Tensor& tensor, ReduceOp op, int root) {
