@@ -41,11 +41,15 @@ Progress::Progress(std::string label, std::int64_t steps, Mode mode, bool speaks
 
 void Progress::update(std::int64_t step, const std::string& text) {
   const double now = now_seconds();
+  if (first_ < 0) {
+    first_ = step;
+    start_ = now;
+  }
   if (!speaks_ || (now - last_ < (bar_ ? kBarEvery : kLineEvery) && step != steps_)) {
     return;
   }
   last_ = now;
-  const double rate = static_cast<double>(step) / std::max(now - start_, 1e-9);
+  const double rate = static_cast<double>(step - first_) / std::max(now - start_, 1e-9);
   const double left = static_cast<double>(steps_ - step) / std::max(rate, 1e-9);
   if (bar_) {
     const int done = static_cast<int>(kBarWidth * step / steps_);
@@ -61,10 +65,14 @@ void Progress::update(std::int64_t step, const std::string& text) {
   std::fflush(stderr);
 }
 
-void Progress::finish() {
-  if (speaks_ && bar_) {
+void Progress::interrupt() {
+  if (speaks_ && bar_ && first_ >= 0) {
     std::fprintf(stderr, "\n");
   }
+}
+
+void Progress::finish() {
+  interrupt();
   speaks_ = false;
 }
 

@@ -13,9 +13,12 @@ class Progress {
 
   /// kAuto: a bar on a terminal, lines off it. kAlways: a bar anywhere.
   Progress(std::string label, std::int64_t steps, Mode mode, bool speaks);
-  /// [local] `text` says what is worth knowing, such as the loss.
+  /// [local] `text` says what is worth knowing, such as the loss. The rate counts from the first
+  /// call: a run may go on from far behind its beginning.
   void update(std::int64_t step, const std::string& text);
-  /// [local] Ends the line of a bar.
+  /// [local] Ends the line of a bar, so that something else can be printed.
+  void interrupt();
+  /// [local] The last call.
   void finish();
 
   /// "auto", "always", "never".
@@ -28,6 +31,7 @@ class Progress {
   bool bar_;
   double start_;
   double last_;
+  std::int64_t first_ = -1;
 };
 
 }  // namespace eigenscale

@@ -167,9 +167,14 @@ void GradientReducer::collect(std::size_t parameter) {
 
 void GradientReducer::launch_ready() {
   // All ranks must start them in one order, whatever becomes ready first.
-  while (launched_ < buckets_.size() && buckets_[launched_].missing == 0) {
+  while (launched_ < early_buckets() && buckets_[launched_].missing == 0) {
     launch(buckets_[launched_++]);
   }
+}
+
+std::size_t GradientReducer::early_buckets() const {
+  // The same on all ranks: a blocking call never matches a non-blocking one.
+  return options_.deterministic || buckets_.empty() ? buckets_.size() : buckets_.size() - 1;
 }
 
 void GradientReducer::launch(Bucket& bucket) {
@@ -193,8 +198,16 @@ void GradientReducer::launch(Bucket& bucket) {
 }
 
 void GradientReducer::finish(Bucket& bucket) {
-  bucket.work->wait();
-  bucket.work.reset();
+  if (bucket.work != nullptr) {
+    bucket.work->wait();
+    bucket.work.reset();
+  } else {
+    bucket.launched = now_seconds();
+    if (options_.wire_type) {
+      bucket.wire.copy_(bucket.gradients);
+    }
+    communicator_->all_reduce(bucket.wire);
+  }
   if (options_.deterministic) {
     const RowPartition partition(bucket.wire.numel(), communicator_->size());
     const auto pieces = bucket.pieces.view({communicator_->size(), -1});

@@ -36,13 +36,14 @@ struct GradientReducerOptions {
 /// have one element type. After `reduce()` every gradient is a view of its bucket.
 ///
 ///   reducer.arm();                        // in the last backward pass before the update
-///   loss.backward();                      // buckets leave as they fill
+///   loss.backward();                      // buckets leave as they fill, but the last
 ///   reducer.reduce();                     // the rest, and the wait
 ///
-/// Without `arm()` all buckets leave in `reduce()`: gradients of several backward passes add up
-/// locally first. Buckets follow parameters in reverse order until the first armed step with all
-/// gradients on rank 0, from then on the order in which those became ready. Uses a communicator of
-/// its own, so that layers may communicate in backward.
+/// The last bucket fills when backward ends, so it leaves in `reduce()`, by a blocking call: those
+/// of Open MPI are faster. Without `arm()` all buckets leave in `reduce()`: gradients of several
+/// backward passes add up locally first. Buckets follow parameters in reverse order until the first
+/// armed step with all gradients on rank 0, from then on the order in which those became ready.
+/// Uses a communicator of its own, so that layers may communicate in backward.
 class GradientReducer {
  public:
   /// [collective]
@@ -100,6 +101,8 @@ class GradientReducer {
   void collect(std::size_t parameter);
   void launch_ready();
   void launch(Bucket& bucket);
+  /// How many buckets may leave during backward.
+  std::size_t early_buckets() const;
   void finish(Bucket& bucket);
   void agree_on_order();
   void drive();

@@ -72,6 +72,9 @@ class Optimizer {
   };
 
   void update(const Piece& piece, double learning_rate);
+  /// One step of SGD on a run of values.
+  void descend(torch::Tensor parameter, torch::Tensor gradient, torch::Tensor velocity,
+               double decay, double learning_rate) const;
   void exchange_parameters();
 
   const Communicator& communicator_;

@@ -1,14 +1,15 @@
 #include "eigenscale/train/training_run.h"
 
+#include <algorithm>
 #include <fstream>
 #include <optional>
 
 #include "eigenscale/comm/agreement.h"
+#include "eigenscale/core/clock.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/core/log.h"
 #include "eigenscale/core/memory.h"
 #include "eigenscale/core/shape_text.h"
-#include "eigenscale/core/stop_signals.h"
 #include "eigenscale/core/trace.h"
 #include "eigenscale/nn/named_networks.h"
 #include "eigenscale/nn/network_specification.h"
@@ -48,6 +49,7 @@ class TrainingRun {
   TrainingRun(const Communicator& world, const TrainingRunOptions& options)
       : world_(world),
         options_(options),
+        begin_(now_seconds()),
         startup_bytes_(peak_memory_bytes()),
         directory_(world, options.output, options.overwrite, options.resume),
         progress_mode_(Progress::parse(options.progress)) {
@@ -55,7 +57,6 @@ class TrainingRun {
     if (options.trace) {
       start_trace();
     }
-    catch_stop_signals();
     keep_freed_memory();
   }
 
@@ -71,6 +72,10 @@ class TrainingRun {
     check_data(network);
     auto trainer_options = options_.trainer;
     trainer_options.checkpoints = directory_.file("checkpoints");
+    if (trainer_options.time_limit > 0) {  // of the run: reading counts
+      trainer_options.time_limit =
+          std::max(trainer_options.time_limit - (now_seconds() - begin_), 1e-9);
+    }
     Trainer trainer(world_, network, *training_, validation_ ? &*validation_ : nullptr,
                     trainer_options);
     resume(trainer);
@@ -78,7 +83,9 @@ class TrainingRun {
 
     timers_.begin("train");
     const auto end = trainer.run(events());
-    end_progress();
+    if (progress_) {
+      progress_->finish();
+    }
     if (options_.trace) {
       directory_.write("trace.json", gather_trace(world_));
     }
@@ -225,7 +232,9 @@ class TrainingRun {
                                  *epoch.validation_loss, *epoch.validation_accuracy);
       }
       write(line);
-      end_progress();
+      if (progress_) {
+        progress_->interrupt();
+      }
       spdlog::info("epoch {:>3}: loss {:.4f}, error {:.4f}{} ({:.1f} s)", epoch.epoch,
                    epoch.training_loss, epoch.training_error, validation, epoch.seconds);
     };
@@ -235,13 +244,6 @@ class TrainingRun {
   void write(const nlohmann::json& line) {
     log_->write(line);
     history_.push_back(line);
-  }
-
-  void end_progress() {
-    if (progress_) {
-      progress_->finish();
-      progress_.reset();
-    }
   }
 
   void warn(const std::string& text) {
@@ -308,6 +310,7 @@ class TrainingRun {
 
   const Communicator& world_;
   const TrainingRunOptions& options_;
+  double begin_;
   std::int64_t startup_bytes_;
   PhaseTimers timers_;
   RunDirectory directory_;

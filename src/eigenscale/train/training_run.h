@@ -35,7 +35,8 @@ struct TrainingRunOptions {
 
 /// [collective] Reads, trains, and writes model.safetensors, model.json, checkpoints/,
 /// metrics.jsonl, report.html and, last, summary.json. Returns ExitCode::kStopped, without a
-/// summary, when training was asked to stop; throws the documented errors, agreed on all ranks.
+/// summary, when training was asked to stop (by signals: where the caller has called
+/// catch_stop_signals()); throws the documented errors, agreed on all ranks.
 ExitCode run_training(const Communicator& world, const TrainingRunOptions& options);
 
 }  // namespace eigenscale
