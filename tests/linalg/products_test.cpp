@@ -1,5 +1,6 @@
 #include "eigenscale/linalg/products.h"
 
+#include "eigenscale/linalg/gram.h"
 #include "eigenscale/linalg/singular_values.h"
 #include "linalg_test_support.h"
 
@@ -32,6 +33,33 @@ TEST(Products, EqualTheDenseProductForEveryTransposition) {
         }
       }
     }
+  }
+}
+
+TEST(Gram, EqualsTheDenseProductForEitherTransposition) {
+  for (const auto& grid : test::all_grids()) {
+    for (const bool transpose_second : {false, true}) {
+      const auto a = test::random_matrix(11, 7, 4);
+      const auto expected = transpose_second ? a.matmul(a.t()) : a.t().matmul(a);
+      const auto layout = [&](const torch::Tensor& matrix) {
+        return BlockCyclicLayout{matrix.size(0), matrix.size(1), 2, 2, grid};
+      };
+      auto sum = DistributedMatrix::zeros(layout(expected), torch::kFloat64);
+      for (int turn = 0; turn < 2; ++turn) {
+        add_gram(sum, test::distribute(a, layout(a)), transpose_second);
+      }
+      mirror_lower(sum);
+      // 11 terms of order one: 11 eps.
+      EXPECT_TRUE(sum.local().allclose(test::local_part(2 * expected, sum.layout()), 0, 1e-13));
+    }
+  }
+  // More than one block of the local mirror.
+  for (const auto type : {torch::kFloat64, torch::kFloat32}) {
+    const auto x = test::random_matrix(600, 5, 5).to(type);
+    const auto sum = torch::zeros({600, 600}, type);
+    add_gram(sum, x);
+    mirror_lower(sum);
+    EXPECT_TRUE(sum.allclose(x.matmul(x.t()), 0, type == torch::kFloat64 ? 1e-13 : 1e-5));
   }
 }
 

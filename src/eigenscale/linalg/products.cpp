@@ -5,6 +5,13 @@
 #include "eigenscale/core/errors.h"
 #include "eigenscale/linalg/scalapack.h"
 
+#ifdef EIGENSCALE_HAVE_SCALAPACK
+// ScaLAPACK's products add panels of so many columns at a time (PBLAS's "logical block size"), a
+// function that ScaLAPACK's documentation leaves to the installation; the library's own says 32,
+// at which a product runs at the speed of memory. This one is taken instead of the library's.
+extern "C" int pilaenv_(const int* /*context*/, const char* /*type*/) { return 256; }
+#endif
+
 namespace eigenscale {
 namespace {
 

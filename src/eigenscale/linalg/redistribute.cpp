@@ -21,9 +21,20 @@ struct Side {
   }
 };
 
+/// Neighbouring positions.
+struct Run {
+  std::int64_t position = 0;
+  std::int64_t length = 0;
+};
+
+struct Positions {
+  std::vector<Run> runs;
+  std::int64_t count = 0;
+};
+
 /// Positions within sorted `own` of the indices that sorted `other` has, too.
-torch::Tensor common_positions(const torch::Tensor& own, const torch::Tensor& other) {
-  std::vector<std::int64_t> positions;
+Positions common_positions(const torch::Tensor& own, const torch::Tensor& other) {
+  Positions result;
   const auto* a = own.data_ptr<std::int64_t>();
   const auto* b = other.data_ptr<std::int64_t>();
   std::int64_t j = 0;
@@ -31,11 +42,35 @@ torch::Tensor common_positions(const torch::Tensor& own, const torch::Tensor& ot
     while (j < other.numel() && b[j] < a[i]) {
       ++j;
     }
-    if (j < other.numel() && b[j] == a[i]) {
-      positions.push_back(i);
+    if (j == other.numel() || b[j] != a[i]) {
+      continue;
     }
+    if (result.runs.empty() || result.runs.back().position + result.runs.back().length != i) {
+      result.runs.push_back({i, 0});
+    }
+    ++result.runs.back().length;
+    ++result.count;
   }
-  return torch::tensor(positions, torch::kInt64);
+  return result;
+}
+
+/// Calls work(part of `whole`, part of `piece`) for the rectangles of `whole` at these positions,
+/// which stand side by side in `piece`.
+template <typename Work>
+void for_each_rectangle(const torch::Tensor& whole, const Positions& rows, const Positions& columns,
+                        const torch::Tensor& piece, const Work& work) {
+  std::int64_t row = 0;
+  for (const Run& across : rows.runs) {
+    const auto whole_rows = whole.narrow(0, across.position, across.length);
+    const auto piece_rows = piece.narrow(0, row, across.length);
+    std::int64_t column = 0;
+    for (const Run& along : columns.runs) {
+      work(whole_rows.narrow(1, along.position, along.length),
+           piece_rows.narrow(1, column, along.length));
+      column += along.length;
+    }
+    row += across.length;
+  }
 }
 
 DistributedMatrix move(const DistributedMatrix& matrix, const BlockCyclicLayout& target,
@@ -64,10 +99,12 @@ DistributedMatrix move(const DistributedMatrix& matrix, const BlockCyclicLayout&
   for (int rank = 0; rank < all.size(); ++rank) {
     const auto their_rows = common_positions(have_rows, to.rows(rank));
     const auto their_columns = common_positions(have_columns, to.columns(rank));
-    const std::int64_t size = their_rows.numel() * their_columns.numel();
+    const std::int64_t size = their_rows.count * their_columns.count;
     if (size > 0) {
-      auto piece = packed.narrow(0, offset, size).view({their_columns.numel(), their_rows.numel()});
-      piece.copy_(view.t().index_select(0, their_columns).index_select(1, their_rows));
+      for_each_rectangle(
+          view.t(), their_columns, their_rows,
+          packed.narrow(0, offset, size).view({their_columns.count, their_rows.count}),
+          [](const torch::Tensor& part, const torch::Tensor& piece) { piece.copy_(part); });
     }
     send_counts.push_back(size);
     offset += size;
@@ -75,13 +112,13 @@ DistributedMatrix move(const DistributedMatrix& matrix, const BlockCyclicLayout&
 
   const auto want_rows = to.rows(me);
   const auto want_columns = to.columns(me);
-  std::vector<torch::Tensor> row_positions;
-  std::vector<torch::Tensor> column_positions;
+  std::vector<Positions> row_positions;
+  std::vector<Positions> column_positions;
   Communicator::Counts receive_counts;
   for (int rank = 0; rank < all.size(); ++rank) {
     row_positions.push_back(common_positions(want_rows, from.rows(rank)));
     column_positions.push_back(common_positions(want_columns, from.columns(rank)));
-    receive_counts.push_back(row_positions.back().numel() * column_positions.back().numel());
+    receive_counts.push_back(row_positions.back().count * column_positions.back().count);
   }
   require_indexable(target);
   auto result = DistributedMatrix(
@@ -94,11 +131,11 @@ DistributedMatrix move(const DistributedMatrix& matrix, const BlockCyclicLayout&
   offset = 0;
   for (int rank = 0; rank < all.size(); ++rank) {
     if (receive_counts[rank] > 0) {
-      const auto piece = received.narrow(0, offset, receive_counts[rank])
-                             .view({column_positions[rank].numel(), row_positions[rank].numel()});
-      auto transposed_local = result.local().t();
-      transposed_local.index_put_(
-          {column_positions[rank].unsqueeze(1), row_positions[rank].unsqueeze(0)}, piece);
+      for_each_rectangle(
+          result.local().t(), column_positions[rank], row_positions[rank],
+          received.narrow(0, offset, receive_counts[rank])
+              .view({column_positions[rank].count, row_positions[rank].count}),
+          [](const torch::Tensor& part, const torch::Tensor& piece) { part.copy_(piece); });
     }
     offset += receive_counts[rank];
   }

@@ -1,7 +1,7 @@
 #pragma once
 
-// The entry points of LAPACK, BLACS and ScaLAPACK that eigenscale calls; their libraries ship no C
-// headers for them. LP64: all integers are 32-bit.
+// The entry points of BLAS, LAPACK, BLACS and ScaLAPACK that eigenscale calls; their libraries ship
+// no C headers for them. LP64: all integers are 32-bit.
 
 #include <mpi.h>
 
@@ -18,6 +18,10 @@ void dstemr_(const char* jobz, const char* range, const int* n, double* d, doubl
 void dormtr_(const char* side, const char* uplo, const char* trans, const int* m, const int* n,
              const double* a, const int* lda, const double* tau, double* c, const int* ldc,
              double* work, const int* lwork, int* info);
+void ssyrk_(const char* uplo, const char* trans, const int* n, const int* k, const float* alpha,
+            const float* a, const int* lda, const float* beta, float* c, const int* ldc);
+void dsyrk_(const char* uplo, const char* trans, const int* n, const int* k, const double* alpha,
+            const double* a, const int* lda, const double* beta, double* c, const int* ldc);
 
 int Csys2blacs_handle(MPI_Comm communicator);
 void Cblacs_gridinit(int* context, char* order, int rows, int columns);
@@ -31,6 +35,12 @@ void pdgemm_(const char* transa, const char* transb, const int* m, const int* n,
              const double* alpha, const double* a, const int* ia, const int* ja, const int* desca,
              const double* b, const int* ib, const int* jb, const int* descb, const double* beta,
              double* c, const int* ic, const int* jc, const int* descc);
+void pdsyrk_(const char* uplo, const char* trans, const int* n, const int* k, const double* alpha,
+             const double* a, const int* ia, const int* ja, const int* desca, const double* beta,
+             double* c, const int* ic, const int* jc, const int* descc);
+void pdtran_(const int* m, const int* n, const double* alpha, const double* a, const int* ia,
+             const int* ja, const int* desca, const double* beta, double* c, const int* ic,
+             const int* jc, const int* descc);
 void psgemm_(const char* transa, const char* transb, const int* m, const int* n, const int* k,
              const float* alpha, const float* a, const int* ia, const int* ja, const int* desca,
              const float* b, const int* ib, const int* jb, const int* descb, const float* beta,

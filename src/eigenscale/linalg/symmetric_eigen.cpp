@@ -19,7 +19,7 @@ namespace {
 
 using Kind = EigenRange::Kind;
 
-/// Values ascending and the own rows of their vectors.
+/// Values in any order and the own rows of their vectors.
 struct Pairs {
   torch::Tensor values;
   torch::Tensor rows;
@@ -55,7 +55,14 @@ EigenSolver choose(const BlockCyclicLayout& layout, EigenRange range) {
                                              : EigenSolver::kElpaOneStage;
 }
 
-/// `count` smallest pairs by ELPA; of -A, negated and reversed, when the largest are wanted.
+/// The first `count` columns, without a copy.
+DistributedMatrix leading_columns(const DistributedMatrix& matrix, std::int64_t count) {
+  auto layout = matrix.layout();
+  layout.columns = count;
+  return {layout, matrix.local().narrow(1, 0, layout.local_columns())};
+}
+
+/// `count` smallest pairs by ELPA; of -A, negated, when the largest are wanted.
 Pairs elpa_end(const DistributedMatrix& matrix, std::int64_t count, bool largest, bool two_stage,
                const RowPartition& partition) {
   auto work = matrix.clone();
@@ -63,9 +70,8 @@ Pairs elpa_end(const DistributedMatrix& matrix, std::int64_t count, bool largest
     work.local().neg_();
   }
   const auto pairs = elpa_eigen(std::move(work), count, two_stage);
-  const auto rows = to_row_blocks(pairs.vectors, partition).narrow(1, 0, count);
-  return largest ? Pairs{-pairs.values.flip(0), rows.flip(1)}
-                 : Pairs{pairs.values, rows.contiguous()};
+  const auto rows = to_row_blocks(leading_columns(pairs.vectors, count), partition);
+  return largest ? Pairs{-pairs.values, rows} : Pairs{pairs.values, rows};
 }
 
 Pairs solve_elpa(const DistributedMatrix& matrix, EigenRange range, bool two_stage,
@@ -94,7 +100,7 @@ Pairs solve(const DistributedMatrix& matrix, EigenRange range, EigenSolver solve
         throw OptionError("LAPACK solves eigenproblems on one rank only");
       }
       const auto pairs = lapack_eigen(matrix.clone().local(), range);
-      return {pairs.values, pairs.vectors.contiguous()};
+      return {pairs.values, pairs.vectors};
     }
     case EigenSolver::kElpaOneStage:
       return solve_elpa(matrix, range, false, partition);
@@ -112,7 +118,11 @@ Pairs select(const Pairs& pairs, EigenRange range, std::int64_t n) {
   const auto keys = range.kind == Kind::kLargestMagnitude ? pairs.values.abs() : pairs.values;
   auto order = std::get<1>(keys.sort(true, 0, range.kind != Kind::kSmallest));
   order = order.narrow(0, 0, range.kind == Kind::kAll ? n : range.count);
-  return {pairs.values.index_select(0, order), pairs.rows.index_select(1, order).contiguous()};
+  // Along the direction in which memory runs; LAPACK's vectors are column-major.
+  const auto& rows = pairs.rows;
+  return {pairs.values.index_select(0, order),
+          rows.is_contiguous() ? rows.index_select(1, order)
+                               : rows.t().index_select(0, order).t().contiguous()};
 }
 
 /// Makes the entry of largest magnitude of every vector positive. `all` is null for whole vectors.
@@ -121,8 +131,8 @@ void fix_signs(const Communicator* all, torch::Tensor rows) {
   auto high = torch::zeros({count}, torch::kFloat64);
   auto low = torch::zeros({count}, torch::kFloat64);
   if (rows.size(0) > 0) {
-    high = std::get<0>(rows.max(0));
-    low = -std::get<0>(rows.min(0));
+    high = rows.amax(0);
+    low = -rows.amin(0);
   }
   auto both = torch::stack({high, low});
   if (all != nullptr) {

@@ -36,7 +36,7 @@ struct Saved final : torch::CustomClassHolder {
 
   Grid grid;
   DistributedMatrixFunction root;
-  /// All samples, centred, as rows; no gradient to statistics when empty.
+  /// All samples, centred, as columns.
   DistributedMatrix centred;
   double samples = 0;
 };
@@ -47,7 +47,7 @@ class WhiteningFunction : public torch::autograd::Function<WhiteningFunction> {
                                const c10::intrusive_ptr<Saved>& saved) {
     context->saved_data["saved"] = c10::IValue::make_capsule(saved);
     context->saved_data["own"] = columns.size(1);
-    const auto white = multiply(saved->centred, saved->root.value());
+    const auto white = multiply(saved->root.value(), saved->centred);
     return own_rows_of(white, columns.size(1)).t().to(columns.scalar_type()).contiguous();
   }
 
@@ -55,12 +55,11 @@ class WhiteningFunction : public torch::autograd::Function<WhiteningFunction> {
     const auto capsule = context->saved_data["saved"].toCapsule();
     const auto& saved = static_cast<const Saved&>(*capsule);
     const std::int64_t own = context->saved_data["own"].toInt();
-    const auto output = GramAccumulator(saved.grid, gradients[0].size(0))
-                            .distribute(gradients[0].t().to(torch::kFloat64));
-    // Y = Xc W: dXc = dY W + (2 / n) Xc dS with dS of dW = Xc^T dY, and dX = dXc - its mean.
-    auto centred = multiply(output, saved.root.value());
-    const auto covariance = saved.root.backward(multiply(saved.centred, output, true, false));
-    centred.local().add_(multiply(saved.centred, covariance).local(), 2 / saved.samples);
+    const auto output = distribute_samples(saved.grid, gradients[0].t().to(torch::kFloat64));
+    // Y = W Xc: dXc = W dY + (2 / n) dS Xc with dS of dW = dY Xc^T, and dX = dXc - its mean.
+    auto centred = multiply(saved.root.value(), output);
+    const auto covariance = saved.root.backward(multiply(output, saved.centred, false, true));
+    centred.local().add_(multiply(covariance, saved.centred).local(), 2 / saved.samples);
     auto rows = own_rows_of(centred, own);
     auto mean = rows.sum(0);
     saved.grid->all().all_reduce(mean);
@@ -84,9 +83,9 @@ DistributedWhitening distributed_whitening(const Grid& grid, const torch::Tensor
   all.all_reduce(mean);
   mean.div_(samples);
   GramAccumulator products(grid, columns.size(0));
-  const auto centred = products.distribute(rows - mean);
+  const auto centred = distribute_samples(grid, rows - mean);
   products.add(centred);
-  auto covariance = products.sum().clone();
+  auto covariance = products.take_sum();
   covariance.local().div_(samples);
   DistributedWhitening result;
   result.mean = mean.unsqueeze(1);
@@ -109,7 +108,7 @@ torch::Tensor whiten_by(const Grid& grid, const torch::Tensor& columns, const to
   shift_diagonal(shifted, epsilon, relative);
   const DistributedMatrixFunction root(shifted, SpectralFunction::inverse_square_root());
   const auto rows = (columns - mean).t().to(torch::kFloat64);
-  const auto white = multiply(GramAccumulator(grid, channels).distribute(rows), root.value());
+  const auto white = multiply(root.value(), distribute_samples(grid, rows));
   return own_rows_of(white, columns.size(1)).t().to(columns.scalar_type()).contiguous();
 }
 

@@ -64,7 +64,9 @@ std::int64_t Normalization::count_kept(const torch::Tensor& eigenvalues) const {
       ++kept;
     }
     count.fill_(kept);
-    communicator_.broadcast(count, 0);
+    if (is_training()) {
+      communicator_.broadcast(count, 0);
+    }
   }
   return count.item<std::int64_t>();
 }

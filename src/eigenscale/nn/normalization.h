@@ -59,8 +59,10 @@ class Normalization : public torch::nn::Module {
   void check_input(const torch::Tensor& input) const;
   /// [local] Scale and shift of C x samples where the layer has them.
   torch::Tensor affine(const torch::Tensor& columns) const;
-  /// [collective] How many leading eigenvalues of one group (descending, without epsilon) are kept:
-  /// rank 0 decides. Never cuts between eigenvalues that are equal to 1e-6 of the first.
+  /// [collective in training] How many leading eigenvalues of one group (descending, without
+  /// epsilon) are kept: while training rank 0 decides; in evaluation all ranks have the same
+  /// running statistics and nobody is asked. Never cuts between eigenvalues that are equal to 1e-6
+  /// of the first.
   std::int64_t count_kept(const torch::Tensor& eigenvalues) const;
   /// [local] running = (1 - momentum) running + momentum batch.
   void update_running(torch::Tensor running, const torch::Tensor& batch) const;
@@ -71,7 +73,7 @@ class Normalization : public torch::nn::Module {
   NormalizationOptions options_;
   std::int64_t kept_ = 0;
 
- private:
+  /// Undefined when not affine.
   torch::Tensor scale_;
   torch::Tensor shift_;
 };

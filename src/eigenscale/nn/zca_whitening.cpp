@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "eigenscale/nn/batch_whitening.h"
 #include "eigenscale/nn/distributed_whitening.h"
 #include "eigenscale/nn/global_moments.h"
 #include "eigenscale/spectral/differentiable_eigen.h"
@@ -82,25 +83,27 @@ torch::Tensor ZcaWhitening::whitening(const torch::Tensor& covariance) {
 
 torch::Tensor ZcaWhitening::forward(const torch::Tensor& input) {
   check_input(input);
-  const auto columns = channels_first(input);
   if (grid_ != nullptr) {
-    return in_shape_of(affine(forward_distributed(columns)), input);
+    return in_shape_of(affine(forward_distributed(channels_first(input))), input);
   }
-  const auto type = columns.scalar_type();
-  torch::Tensor matrix;
-  torch::Tensor centred;
   if (is_training()) {
-    const auto moments = global_moments(communicator_, columns, options_.groups);
-    matrix = whitening(moments.covariance.to(torch::kFloat64));
-    centred = moments.centred;
-    update_running(running_mean_, moments.mean);
-    update_running(running_matrix_,
-                   options_.running == RunningAverage::kCovariance ? moments.covariance : matrix);
-  } else {
-    matrix = options_.running == RunningAverage::kCovariance ? whitening(running_matrix_)
-                                                             : running_matrix_;
-    centred = columns - running_mean_.to(type);
+    const auto like = torch::TensorOptions(input.scalar_type());
+    const auto scale = scale_.defined() ? scale_ : torch::ones({options_.channels}, like);
+    const auto shift = shift_.defined() ? shift_ : torch::zeros({options_.channels}, like);
+    const auto result =
+        batch_whitening(communicator_, input, options_.groups, scale, shift,
+                        [this](const torch::Tensor& covariance) { return whitening(covariance); });
+    update_running(running_mean_, result.mean);
+    update_running(running_matrix_, options_.running == RunningAverage::kCovariance
+                                        ? result.covariance
+                                        : result.matrix);
+    return result.output;
   }
+  const auto columns = channels_first(input);
+  const auto type = columns.scalar_type();
+  const auto matrix = options_.running == RunningAverage::kCovariance ? whitening(running_matrix_)
+                                                                      : running_matrix_;
+  const auto centred = columns - running_mean_.to(type);
   const auto white = torch::bmm(matrix.to(type), centred.view({options_.groups, group_size(), -1}));
   return in_shape_of(affine(white.view({options_.channels, -1})), input);
 }

@@ -15,9 +15,10 @@ namespace eigenscale {
 /// by the disk: every rank walks through its own rows, all in step. Borrows the source.
 class RowStream {
  public:
-  /// [collective] Pieces of up to `piece_bytes` of doubles a rank.
+  /// [collective] Pieces of up to `piece_bytes` of doubles a rank. `on_read` is told when reading
+  /// begins (true) and ends.
   RowStream(const Communicator& communicator, const SampleSource& source, double scale,
-            std::int64_t piece_bytes);
+            std::int64_t piece_bytes, std::function<void(bool reading)> on_read = {});
 
   std::int64_t rows() const { return partition_.rows(); }
   std::int64_t own_rows() const { return partition_.range(communicator_.rank()).size(); }
@@ -34,6 +35,7 @@ class RowStream {
   const SampleSource& source_;
   RowPartition partition_;
   double scale_;
+  std::function<void(bool reading)> on_read_;
   std::int64_t features_ = 1;
   std::int64_t piece_rows_ = 1;
 };

@@ -4,8 +4,8 @@
 #include <limits>
 #include <utility>
 
-#include "eigenscale/linalg/products.h"
-#include "eigenscale/linalg/row_blocks.h"
+#include "eigenscale/linalg/gram.h"
+#include "eigenscale/linalg/redistribute.h"
 
 namespace eigenscale {
 
@@ -17,8 +17,8 @@ FeatureMoments feature_moments(const Communicator& communicator, const RowStream
   stream.for_each_piece([&](const torch::Tensor& rows) {
     if (rows.size(0) > 0) {
       sum.add_(rows.sum(0));
-      largest = torch::maximum(largest, std::get<0>(rows.max(0)));
-      smallest = torch::minimum(smallest, std::get<0>(rows.min(0)));
+      largest = torch::maximum(largest, rows.amax(0));
+      smallest = torch::minimum(smallest, rows.amin(0));
     }
   });
   communicator.all_reduce(sum);
@@ -42,25 +42,41 @@ GramAccumulator::GramAccumulator(std::shared_ptr<const ProcessGrid> grid, std::i
     : sum_(DistributedMatrix::zeros(feature_layout(features, features, std::move(grid)),
                                     torch::kFloat64)) {}
 
-DistributedMatrix GramAccumulator::distribute(const torch::Tensor& rows) const {
-  const auto& grid = sum_.layout().grid;
-  const std::int64_t most = all_reduce(grid->all(), rows.size(0), ReduceOp::kMax);
-  auto padded = torch::zeros({most, rows.size(1)}, torch::kFloat64);
-  padded.narrow(0, 0, rows.size(0)).copy_(rows);
-  const std::int64_t total = most * grid->all().size();
-  return from_row_blocks(padded, RowPartition(total, grid->all().size()),
-                         feature_layout(total, rows.size(1), grid));
+void GramAccumulator::add(const torch::Tensor& rows) {
+  add(distribute_samples(sum_.layout().grid, rows.to(torch::kFloat64)));
 }
 
-void GramAccumulator::add(const torch::Tensor& rows) { add(distribute(rows)); }
+void GramAccumulator::add(const DistributedMatrix& samples) { add_gram(sum_, samples, true); }
 
-void GramAccumulator::add(const DistributedMatrix& rows) {
-  sum_.local().add_(multiply(rows, rows, true, false).local());
+DistributedMatrix GramAccumulator::take_sum() {
+  mirror_lower(sum_);
+  return std::exchange(sum_, {});
 }
 
-torch::Tensor own_rows_of(const DistributedMatrix& matrix, std::int64_t count) {
-  const RowPartition partition(matrix.layout().rows, matrix.layout().grid->all().size());
-  return to_row_blocks(matrix, partition).narrow(0, 0, count);
+DistributedMatrix distribute_samples(const std::shared_ptr<const ProcessGrid>& grid,
+                                     const torch::Tensor& rows) {
+  const Communicator& all = grid->all();
+  const std::int64_t most = all_reduce(all, rows.size(0), ReduceOp::kMax);
+  auto target = feature_layout(rows.size(1), most * all.size(), grid);
+  target.column_block = std::max<std::int64_t>(1, most * grid->rows());
+  auto source = target;
+  source.grid = grid->as_row();
+  source.column_block = std::max<std::int64_t>(1, most);
+  auto own = rows.contiguous();
+  if (own.size(0) < most) {
+    own = torch::cat({own, torch::zeros({most - own.size(0), own.size(1)}, own.options())});
+  }
+  const DistributedMatrix samples(source, own.t());
+  return source == target ? samples : redistribute(samples, target);
+}
+
+torch::Tensor own_rows_of(const DistributedMatrix& samples, std::int64_t count) {
+  auto layout = samples.layout();
+  layout.grid = layout.grid->as_row();
+  layout.column_block =
+      std::max<std::int64_t>(1, layout.columns / samples.layout().grid->all().size());
+  const auto own = layout == samples.layout() ? samples : redistribute(samples, layout);
+  return own.local().t().narrow(0, 0, count);
 }
 
 }  // namespace eigenscale

@@ -17,33 +17,37 @@ struct FeatureMoments {
 FeatureMoments feature_moments(const Communicator& communicator, const RowStream& stream);
 
 /// Sums products of rows that arrive piece by piece from all ranks: X^T X, D x D, in double and
-/// square blocks on a grid. Each piece is redistributed into the blocks' columns and multiplied
-/// there, so no rank holds more of D x D than its block, twice. Products in single precision would
-/// leave the small eigenvalues to rounding, which whitening blows up (Fashion-MNIST: a covariance
-/// of whitened samples that is wrong by 0.08).
+/// square blocks on a grid, so no rank holds more of D x D than its block (twice while the sum is
+/// taken). Products in single precision would leave the small eigenvalues to rounding, which
+/// whitening blows up (Fashion-MNIST: a covariance of whitened samples that is wrong by 0.08).
 class GramAccumulator {
  public:
   GramAccumulator(std::shared_ptr<const ProcessGrid> grid, std::int64_t features);
 
   /// [collective] This rank's rows, m x D of any floating type; m may differ between ranks.
   void add(const torch::Tensor& rows);
-  /// [collective] The rows of all ranks as a distributed matrix; rows of zeros fill up ranks.
-  DistributedMatrix distribute(const torch::Tensor& rows) const;
-  /// [collective] What `distribute` returned, or a product of it with another matrix.
-  void add(const DistributedMatrix& rows);
+  /// [collective] What `distribute_samples` returned, in double.
+  void add(const DistributedMatrix& samples);
 
-  const DistributedMatrix& sum() const { return sum_; }
+  /// [collective] The sum, which the caller owns from now on. Ends the accumulator.
+  DistributedMatrix take_sum();
 
  private:
-  DistributedMatrix sum_;
+  DistributedMatrix sum_;  // its lower triangle
 };
 
 /// The blocks in which matrices of D x D, and of anything x D, lie on a grid.
 BlockCyclicLayout feature_layout(std::int64_t rows, std::int64_t columns,
                                  std::shared_ptr<const ProcessGrid> grid);
 
-/// [collective] This rank's first `count` rows of a matrix that `distribute` made, or of a product
-/// with it on the right.
-torch::Tensor own_rows_of(const DistributedMatrix& matrix, std::int64_t count);
+/// [collective] The rows of all ranks (m x D, m may differ) as the columns of a matrix, X^T, in the
+/// type of the rows; columns of zeros fill up ranks. On a grid of one process row a rank keeps its
+/// samples, and where all ranks have as many the matrix shares the memory of contiguous rows.
+DistributedMatrix distribute_samples(const std::shared_ptr<const ProcessGrid>& grid,
+                                     const torch::Tensor& rows);
+
+/// [collective] The way back: this rank's first `count` samples as rows, from a matrix that
+/// `distribute_samples` made, or a product of it with another one on the left.
+torch::Tensor own_rows_of(const DistributedMatrix& samples, std::int64_t count);
 
 }  // namespace eigenscale

@@ -69,35 +69,54 @@ class WhiteningRun {
   }
 
   void run() {
-    timers_.begin("mean");
+    begin("mean");
     source_ = open_sample_source(world_, options_.data);
     const bool is_double = source_->scalar_type() == torch::kFloat64;
     type_ = is_double ? torch::kFloat64 : torch::kFloat32;
-    const RowStream stream(world_, *source_, options_.scale, kPieceBytes);
+    const RowStream stream(world_, *source_, options_.scale, piece_bytes(),
+                           [this](bool reading) { timers_.begin(reading ? "read" : phase_); });
     check_shape(stream);
     require_memory(world_, stream.features());
-    const auto [rows, columns] = ProcessGrid::squarest(world_.size());
+    // Few rows of processes: on one a rank's samples need not travel.
+    const auto [columns, rows] = ProcessGrid::squarest(world_.size());
     grid_ = std::make_shared<const ProcessGrid>(world_, rows, columns);
     spdlog::info("{} samples of {} features on {} ranks, grid {}x{}", stream.rows(),
                  stream.features(), world_.size(), rows, columns);
 
     const auto moments = feature_moments(world_, stream);
     check_moments(stream, moments);
-    timers_.begin("covariance");
-    const auto covariance = covariance_of(stream, moments.mean);
+    begin("covariance");
+    auto covariance = covariance_of(stream, moments.mean);
     const double variance = trace(covariance);
     settle_epsilon(variance, stream.features());
-    timers_.begin("eigenproblem");
+    begin("eigenproblem");
     const auto transform = whitening_transform(covariance, whitening_);
+    covariance = {};
     spdlog::info("{}", transform.solver);
-    timers_.begin("transform");
+    begin("transform");
     apply(stream, moments.mean, transform);
-    timers_.begin("write");
+    begin("write");
     write_transform(stream, moments, transform);
     finish(stream, transform, variance);
   }
 
  private:
+  /// Reading and writing within a phase are timed apart from it.
+  void begin(const std::string& phase) {
+    phase_ = phase;
+    timers_.begin(phase);
+  }
+
+  /// Smaller pieces where the blocks of D x D are small, so that pieces never are most of the
+  /// memory.
+  std::int64_t piece_bytes() const {
+    std::int64_t features = 1;
+    for (const std::int64_t size : source_->row_shape()) {
+      features *= size;
+    }
+    return std::clamp(features * features / world_.size(), kPieceBytes / 2, kPieceBytes);
+  }
+
   void check_shape(const RowStream& stream) {
     on_all_ranks(world_, [&] {
       if (stream.rows() < 2 || stream.features() < 1) {
@@ -148,8 +167,9 @@ class WhiteningRun {
   DistributedMatrix covariance_of(const RowStream& stream, const torch::Tensor& mean) {
     GramAccumulator products(grid_, stream.features());
     stream.for_each_piece([&](const torch::Tensor& rows) { products.add(rows - mean); });
-    products.sum().local().div_(static_cast<double>(stream.rows()));
-    return products.sum();
+    auto covariance = products.take_sum();
+    covariance.local().div_(static_cast<double>(stream.rows()));
+    return covariance;
   }
 
   void settle_epsilon(double variance, std::int64_t features) {
@@ -184,30 +204,48 @@ class WhiteningRun {
              const WhiteningTransform& transform) {
     const std::int64_t width = transform.matrix.layout().columns;
     const auto writer = create(array("whitened", type_, {width}, stream.own_rows()));
-    const GramAccumulator inputs(grid_, stream.features());
     std::optional<GramAccumulator> outputs;
     if (options_.check) {
       outputs.emplace(grid_, width);
     }
     auto sums = torch::zeros({width}, torch::kFloat64);
+    const auto matrix = transform.matrix.to(transform_type(transform));
+    const bool symmetric = options_.method == WhiteningMethod::kZca;
     stream.for_each_piece([&](const torch::Tensor& rows) {
-      const auto product = multiply(inputs.distribute(rows - mean), transform.matrix);
+      const auto samples = distribute_samples(grid_, rows.sub(mean).to(matrix.scalar_type()));
+      const auto product = multiply(matrix, samples, !symmetric, false);
       // What is measured is what is written.
       const auto own = own_rows_of(product, rows.size(0)).to(type_);
       if (outputs) {
         outputs->add(own);
         sums.add_(own.to(torch::kFloat64).sum(0));
       }
+      timers_.begin("write");
       writer->append(own);
+      timers_.begin(phase_);
     });
+    timers_.begin("write");
     writer->commit();
+    timers_.begin(phase_);
     if (outputs) {
       metrics_["covariance_error"] =
-          covariance_error(outputs->sum(), sums, static_cast<double>(stream.rows()),
+          covariance_error(outputs->take_sum(), sums, static_cast<double>(stream.rows()),
                            whitened_covariance(transform, whitening_));
       metrics_["residual"] = transform.residual;
       metrics_["orthogonality"] = transform.orthogonality;
     }
+  }
+
+  /// Rounding in single precision is blown up by the spread of the whitened directions. A digit
+  /// below 1e-4, the covariance_error that single precision is meant to have, the product of
+  /// samples and transform changes to double.
+  torch::ScalarType transform_type(const WhiteningTransform& transform) const {
+    constexpr double kError = 1e-5;
+    const auto& values = transform.eigenvalues;
+    const double spread = std::sqrt((values[0].item<double>() + whitening_.epsilon) /
+                                    (values[-1].item<double>() + whitening_.epsilon));
+    return type_ == torch::kFloat32 && spread * 0x1p-24 <= kError ? torch::kFloat32
+                                                                  : torch::kFloat64;
   }
 
   void write_transform(const RowStream& stream, const FeatureMoments& moments,
@@ -238,6 +276,7 @@ class WhiteningRun {
         {"components", transform.eigenvalues.numel()},
         {"epsilon", whitening_.epsilon},
         {"explained_variance", transform.eigenvalues.sum().item<double>() / variance},
+        {"product", transform_type(transform) == torch::kFloat64 ? "double" : "float"},
         {"precision", type_ == torch::kFloat64 ? "double" : "float"}};
     summary["warnings"] = warnings_;
     directory_.write("report.html", whitening_report(transform, variance, image_shape_, summary));
@@ -253,6 +292,7 @@ class WhiteningRun {
   const WhiteningRunOptions& options_;
   std::int64_t startup_bytes_;
   PhaseTimers timers_;
+  std::string phase_;
   RunDirectory directory_;
   std::unique_ptr<SampleSource> source_;
   torch::ScalarType type_ = torch::kFloat32;

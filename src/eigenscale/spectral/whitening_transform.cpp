@@ -4,6 +4,7 @@
 
 #include "eigenscale/core/errors.h"
 #include "eigenscale/core/row_partition.h"
+#include "eigenscale/linalg/gram.h"
 #include "eigenscale/linalg/products.h"
 #include "eigenscale/linalg/row_blocks.h"
 #include "eigenscale/linalg/symmetric_eigen.h"
@@ -42,8 +43,8 @@ WhiteningTransform whitening_transform(const DistributedMatrix& covariance,
   const std::int64_t kept =
       options.components > 0 ? std::min(options.components, features) : features;
   const auto range = kept < features ? EigenRange::largest(kept) : EigenRange::all();
-  const auto eigen = symmetric_eigen(covariance, range,
-                                     {.solver = EigenSolver::kAutomatic, .verify = options.verify});
+  auto eigen = symmetric_eigen(covariance, range,
+                               {.solver = EigenSolver::kAutomatic, .verify = options.verify});
   WhiteningTransform result;
   result.eigenvalues = eigen.values.clamp_min(0);
   result.solver = eigen.solver;
@@ -55,11 +56,16 @@ WhiteningTransform whitening_transform(const DistributedMatrix& covariance,
   const auto& grid = covariance.layout().grid;
   result.components = from_row_blocks(eigen.vectors, RowPartition(features, grid->all().size()),
                                       feature_layout(features, kept, grid));
-  const auto scaled =
-      scaled_columns(result.components, (result.eigenvalues + options.epsilon).rsqrt());
-  result.matrix = options.method == WhiteningMethod::kZca
-                      ? multiply(scaled, result.components, false, true)
-                      : scaled;
+  eigen.vectors.reset();
+  const auto factors = (result.eigenvalues + options.epsilon).rsqrt();
+  if (options.method == WhiteningMethod::kPca) {
+    result.matrix = scaled_columns(result.components, factors);
+    return result;
+  }
+  // A product with its own transpose has one triangle only to compute.
+  result.matrix = DistributedMatrix::zeros(covariance.layout(), torch::kFloat64);
+  add_gram(result.matrix, scaled_columns(result.components, factors.sqrt()), true);
+  mirror_lower(result.matrix);
   return result;
 }
 

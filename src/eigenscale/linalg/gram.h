@@ -1,0 +1,27 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include "eigenscale/linalg/distributed_matrix.h"
+
+namespace eigenscale {
+
+/// Products of a matrix with its own transpose: half the work of `multiply`, since only the lower
+/// triangle is computed. `mirror_lower` fills the upper one when all is summed.
+
+/// [local] Adds X X^T to the lower triangle of `sum` (n x n) for X of n x k, both contiguous and of
+/// one type, float or double; by BLAS's ?syrk.
+void add_gram(const torch::Tensor& sum, const torch::Tensor& x);
+
+/// [local] Copies the lower triangle of a square matrix over the upper one.
+void mirror_lower(const torch::Tensor& matrix);
+
+/// [collective] Adds A^T A, or A A^T with `transpose_second`, to the lower triangle of `sum`, which
+/// lies on A's grid in square blocks; double. One rank uses BLAS, more ranks ScaLAPACK's pdsyrk.
+/// OptionError in builds without ScaLAPACK on more than one rank.
+void add_gram(DistributedMatrix& sum, const DistributedMatrix& a, bool transpose_second = false);
+
+/// [collective] As above, of a distributed matrix in square blocks.
+void mirror_lower(DistributedMatrix& matrix);
+
+}  // namespace eigenscale
