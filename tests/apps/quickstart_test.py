@@ -1,0 +1,38 @@
+"""job-scripts/local/quickstart from beginning to end, on a few images."""
+
+import gzip
+import os
+import subprocess
+
+import program
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+FASHION = "/usr/share/datasets/fashion-mnist"
+COUNT = 200
+
+
+class Quickstart(program.ProgramTest):
+    def test_ends_with_where_the_report_is(self):
+        if not os.path.isdir(FASHION):
+            self.skipTest("needs Debian's dataset-fashion-mnist")
+        for name, header, size in (("images-idx3", 16, 784), ("labels-idx1", 8, 1)):
+            with gzip.open(f"{FASHION}/t10k-{name}-ubyte.gz") as file:
+                head = bytearray(file.read(header))
+                head[4:8] = COUNT.to_bytes(4, "big")
+                body = file.read(COUNT * size)
+            with gzip.open(self.path(f"t10k-{name}-ubyte.gz"), "wb") as file:
+                file.write(bytes(head) + body)
+        # Twice: what is there already must not be in the way.
+        for _ in range(2):
+            run = subprocess.run(
+                [os.path.join(ROOT, "job-scripts/local/quickstart"), self.folder, self.path("run")],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                timeout=600, check=False)
+            self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        report = [line for line in run.stdout.splitlines() if line.startswith("report:")]
+        self.assertTrue(os.path.exists(report[0].split()[1]))
+        self.assertIn("k-means on the pixels", run.stdout)
+
+
+if __name__ == "__main__":
+    program.main()
