@@ -46,6 +46,9 @@ SharedDirectory::~SharedDirectory() {
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
+  // A rank that went on with its next test would meet the others in the wrong collective and hang:
+  // an exception ends the run, on all ranks.
+  GTEST_FLAG_SET(catch_exceptions, false);
   return eigenscale::run_program(
       argc, argv, [](const eigenscale::Communicator& world, int, char**) {
         eigenscale::test::current_world = &world;

@@ -28,6 +28,13 @@ torch::Tensor as_bytes(const torch::Tensor& rows) {
   return rows.contiguous().view({rows.size(0), -1}).view(torch::kUInt8);
 }
 
+/// Columns [first, first + width) of `bytes` as values of `type`. A copy: a single row counts as
+/// contiguous in its place, where it need not be aligned for the type.
+torch::Tensor columns_as(const torch::Tensor& bytes, std::int64_t first, std::int64_t width,
+                         torch::ScalarType type) {
+  return bytes.narrow(1, first, width).clone(torch::MemoryFormat::Contiguous).view(type);
+}
+
 }  // namespace
 
 BatchStream::BatchStream(const Communicator& communicator, const LabelledSamples& samples,
@@ -174,8 +181,8 @@ Batch BatchStream::exchange(const std::vector<std::int64_t>& global) const {
     wait_asleep(*communicator_->start_all_to_all(arrived, message.contiguous(), received, sent));
     auto sorted = torch::empty_like(arrived);
     sorted.index_copy_(0, torch::tensor(order, torch::kInt64), arrived);
-    rows = sorted.narrow(1, 0, width).contiguous().view(samples_.rows.scalar_type());
-    labels = sorted.narrow(1, width, kLabelBytes).contiguous().view(torch::kInt64);
+    rows = columns_as(sorted, 0, width, samples_.rows.scalar_type());
+    labels = columns_as(sorted, width, kLabelBytes, torch::kInt64);
   }
   std::vector<std::int64_t> shape = {part.size()};
   shape.insert(shape.end(), samples_.shape.begin(), samples_.shape.end());
