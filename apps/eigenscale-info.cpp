@@ -6,6 +6,7 @@
 #include "eigenscale/comm/agreed_options.h"
 #include "eigenscale/comm/device.h"
 #include "eigenscale/comm/environment.h"
+#include "eigenscale/compress/onnx_export.h"
 #include "eigenscale/core/memory.h"
 #include "eigenscale/core/options.h"
 #include "eigenscale/core/version.h"
@@ -57,6 +58,7 @@ void print_info(const Communicator& world) {
   line("HDF5", "not in this build");
 #endif
   line("zlib", zlibVersion());
+  line("ONNX export", has_onnx() ? "yes" : "not in this build");
 #ifdef EIGENSCALE_HAVE_NCCL
   line("NCCL", nccl_version());
 #else

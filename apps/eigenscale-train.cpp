@@ -55,6 +55,18 @@ ProgramOptions describe_options() {
       ("clip-norm", po::value<double>()->default_value(0), "largest gradient norm; 0: any")
       ("patience", po::value<std::int64_t>()->default_value(0),
        "end after so many epochs without a better validation; 0: never");
+  options.group("Smaller networks")
+      ("group-sparsity", po::value<double>()->default_value(0),
+       "penalty on the norm of each neuron; 1e-5 removes few of them, 1e-4 many")
+      ("group-sparsity-first", po::value<double>(), "the same for the first three layers")
+      ("layer-sparsity", po::value<std::string>(),
+       "the same for layers by name: conv1=1e-5,linear*=1e-4")
+      ("sparse-mix", po::value<double>()->default_value(0),
+       "share of the penalty that falls on single weights, 0 to 1")
+      ("nuclear-norm", po::value<double>()->default_value(0), "penalty on the rank of each layer")
+      ("prox-every", po::value<std::string>()->default_value("epoch"),
+       "when penalties act: batch, epoch or a number of steps")
+      ("prox-exact", po::bool_switch(), "both penalties at once instead of rank first");
   options.group("Checkpoints")
       ("checkpoint-every", po::value<std::int64_t>()->default_value(0), "steps; 0: each epoch")
       ("keep-checkpoints", po::value<std::int64_t>()->default_value(2), "the last so many")
@@ -96,6 +108,34 @@ LearningRateSchedule schedule(const ProgramOptions& options, bool adam) {
   return result;
 }
 
+ProximalOptions proximal_options(const ProgramOptions& options) {
+  ProximalOptions proximal;
+  proximal.group_sparsity = options.at_least("group-sparsity", 0.0);
+  if (options.has("group-sparsity-first")) {
+    proximal.group_sparsity_first = options.at_least("group-sparsity-first", 0.0);
+  }
+  if (options.has("layer-sparsity")) {
+    proximal.group_sparsity_of = options.named_numbers("layer-sparsity", 0.0);
+  }
+  proximal.sparse_mix = options.at_least("sparse-mix", 0.0);
+  if (proximal.sparse_mix > 1) {
+    throw OptionError("--sparse-mix is a share; expected 0 to 1");
+  }
+  proximal.nuclear_norm = options.at_least("nuclear-norm", 0.0);
+  proximal.exact = options.get<bool>("prox-exact");
+  const auto every = options.get<std::string>("prox-every");
+  if (every == "batch") {
+    proximal.every = 1;
+  } else if (every != "epoch") {
+    const auto steps = options.numbers("prox-every", ',', "batch, epoch or a number of steps");
+    if (steps.size() != 1) {
+      throw OptionError("--prox-every is '" + every + "'; expected batch, epoch or a number");
+    }
+    proximal.every = steps[0];
+  }
+  return proximal;
+}
+
 TrainerOptions trainer_options(const ProgramOptions& options) {
   constexpr double kMiB = 1024.0 * 1024;
   TrainerOptions trainer;
@@ -112,6 +152,10 @@ TrainerOptions trainer_options(const ProgramOptions& options) {
   trainer.optimizer.weight_decay = options.at_least("weight-decay", 0.0);
   trainer.optimizer.sharded = options.get<bool>("sharded-optimizer");
   trainer.learning_rate = schedule(options, adam);
+  trainer.proximal = proximal_options(options);
+  if (trainer.proximal.any() && !adam && trainer.optimizer.momentum >= 1) {
+    throw OptionError("penalties need a --momentum below 1");
+  }
   trainer.reducer.first_bucket_bytes =
       static_cast<std::int64_t>(options.at_least("first-bucket", 0.0) * kMiB);
   trainer.reducer.bucket_bytes = static_cast<std::int64_t>(options.at_least("bucket", 0.0) * kMiB);

@@ -125,6 +125,28 @@ std::vector<std::int64_t> ProgramOptions::numbers(const std::string& name, char 
   }
 }
 
+std::vector<std::pair<std::string, double>> ProgramOptions::named_numbers(const std::string& name,
+                                                                          double minimum) const {
+  std::vector<std::pair<std::string, double>> result;
+  std::istringstream list(get<std::string>(name));
+  std::string pair;
+  while (std::getline(list, pair, ',')) {
+    const auto equals = pair.find('=');
+    double value = 0;
+    const char* const end = pair.data() + pair.size();
+    const bool whole = equals != std::string::npos && equals > 0 &&
+                       std::from_chars(pair.data() + equals + 1, end, value).ptr == end;
+    if (!whole || equals + 1 == pair.size() || !(value >= minimum)) {
+      std::ostringstream message;
+      message << "--" << name << " has '" << pair << "'; expected NAME=NUMBER of at least "
+              << minimum;
+      throw OptionError(message.str());
+    }
+    result.emplace_back(pair.substr(0, equals), value);
+  }
+  return result;
+}
+
 namespace {
 
 template <typename T>

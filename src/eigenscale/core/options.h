@@ -5,6 +5,7 @@
 #include <deque>
 #include <initializer_list>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "eigenscale/core/errors.h"
@@ -55,6 +56,9 @@ class ProgramOptions {
   /// Positive whole numbers such as 32x32 or 3,3,5; OptionError says `expected` otherwise.
   std::vector<std::int64_t> numbers(const std::string& name, char separator,
                                     const std::string& expected) const;
+  /// Pairs such as conv1=0.5,linear*=2 with numbers of at least `minimum`; OptionError otherwise.
+  std::vector<std::pair<std::string, double>> named_numbers(const std::string& name,
+                                                            double minimum) const;
   /// The option's value, which must be at least `minimum`.
   std::int64_t at_least(const std::string& name, std::int64_t minimum) const;
   double at_least(const std::string& name, double minimum) const;

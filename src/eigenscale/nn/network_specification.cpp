@@ -1,8 +1,10 @@
 #include "eigenscale/nn/network_specification.h"
 
+#include <fstream>
 #include <map>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "eigenscale/core/errors.h"
 #include "eigenscale/core/shape_text.h"
@@ -258,6 +260,18 @@ class Completion {
 Json complete_specification(Json specification, const std::string& source) {
   Completion(source).run(specification);
   return specification;
+}
+
+Json read_specification(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  if (!file) {
+    throw InputError("cannot read '" + path.string() + "', a network's specification");
+  }
+  auto json = Json::parse(file, nullptr, /*allow_exceptions=*/false);
+  if (json.is_discarded()) {
+    throw InputError("'" + path.string() + "' is not JSON");
+  }
+  return complete_specification(std::move(json), path.string());
 }
 
 std::int64_t specification_outputs(const Json& specification) {

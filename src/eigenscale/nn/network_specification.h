@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -37,6 +38,9 @@ namespace eigenscale {
 /// defaults. InputError names the layer, what was found and what was expected; `source` is its
 /// file, for the message.
 nlohmann::json complete_specification(nlohmann::json specification, const std::string& source);
+
+/// [local] The completed specification in a file; InputError as above.
+nlohmann::json read_specification(const std::filesystem::path& path);
 
 /// [local] The number of outputs of a completed specification, whose output is a vector.
 std::int64_t specification_outputs(const nlohmann::json& specification);

@@ -17,9 +17,11 @@ namespace {
 
 // What a run may leave behind. Overwriting removes these and nothing else.
 constexpr const char* kRunFiles[] = {
-    "summary.json",           "report.html",       "metrics.jsonl",     "labels.npy",
-    "embedding.npy",          "configuration.ini", "environment.json",  "trace.json",
-    "pretrained.safetensors", "checkpoints",       "model.safetensors", "model.json"};
+    "summary.json",     "report.html",       "metrics.jsonl",
+    "labels.npy",       "embedding.npy",     "configuration.ini",
+    "environment.json", "trace.json",        "pretrained.safetensors",
+    "checkpoints",      "model.safetensors", "model.json",
+    "model.onnx"};
 
 void prepare(const std::filesystem::path& path, bool overwrite, bool resume) {
   namespace fs = std::filesystem;

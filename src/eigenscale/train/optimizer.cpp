@@ -18,6 +18,7 @@ Optimizer::Optimizer(const Communicator& communicator, const std::vector<torch::
   for (const auto& parameter : parameters_) {
     TORCH_CHECK(parameter.is_contiguous(), "Optimizer: parameters must be contiguous");
     offsets_.push_back(values_);
+    decays_.push_back(parameter.dim() >= 2 ? options.weight_decay : 0);
     values_ += parameter.numel();
   }
   owned_ = options.sharded ? RowPartition(values_, communicator.size()).range(communicator.rank())
@@ -57,7 +58,7 @@ void Optimizer::update(const Piece& piece, double learning_rate) {
   auto gradient = whole.grad().defined()
                       ? whole.grad().contiguous().view({-1}).narrow(0, piece.first, piece.length)
                       : torch::zeros_like(parameter);
-  const double decay = whole.dim() >= 2 ? options_.weight_decay : 0;
+  const double decay = decays_[piece.parameter];
   const auto moment = [&](std::size_t which) {
     return moments_[which].narrow(0, piece.at, piece.length);
   };
@@ -117,6 +118,30 @@ torch::Tensor Optimizer::moment_of(std::size_t which, std::size_t parameter) con
   TORCH_CHECK(!options_.sharded, "Optimizer: the moments of a parameter lie on several ranks");
   const auto& whole = parameters_[parameter];
   return moments_[which].narrow(0, offsets_[parameter], whole.numel()).view(whole.sizes());
+}
+
+std::size_t Optimizer::index_of(const torch::Tensor& parameter) const {
+  const auto found = std::ranges::find_if(
+      parameters_, [&](const torch::Tensor& own) { return own.is_same(parameter); });
+  TORCH_CHECK(found != parameters_.end(), "Optimizer: not one of its parameters");
+  return static_cast<std::size_t>(found - parameters_.begin());
+}
+
+void Optimizer::exempt_from_decay(const torch::Tensor& parameter) {
+  decays_[index_of(parameter)] = 0;
+}
+
+void Optimizer::clear_moments(const torch::Tensor& parameter, const torch::Tensor& slices) {
+  const auto index = index_of(parameter);
+  for (const auto& piece : pieces_) {
+    if (piece.parameter == index) {
+      const auto cleared = slices.repeat_interleave(parameter.numel() / slices.numel())
+                               .narrow(0, piece.first, piece.length);
+      for (const auto& moments : moments_) {
+        moments.narrow(0, piece.at, piece.length).masked_fill_(cleared, 0);
+      }
+    }
+  }
 }
 
 }  // namespace eigenscale

@@ -60,6 +60,12 @@ class Optimizer {
   /// when not sharded.
   torch::Tensor moment_of(std::size_t which, std::size_t parameter) const;
 
+  /// [local] No weight decay for this parameter.
+  void exempt_from_decay(const torch::Tensor& parameter);
+  /// [local] Zeroes the moments of the slices of `parameter` along its first dimension that
+  /// `slices` (bool) selects; a slice may also be several entries, as many as divide it evenly.
+  void clear_moments(const torch::Tensor& parameter, const torch::Tensor& slices);
+
   const OptimizerOptions& options() const { return options_; }
 
  private:
@@ -72,6 +78,7 @@ class Optimizer {
   };
 
   void update(const Piece& piece, double learning_rate);
+  std::size_t index_of(const torch::Tensor& parameter) const;
   /// One step of SGD on a run of values.
   void descend(torch::Tensor parameter, torch::Tensor gradient, torch::Tensor velocity,
                double decay, double learning_rate) const;
@@ -81,6 +88,7 @@ class Optimizer {
   OptimizerOptions options_;
   std::vector<torch::Tensor> parameters_;
   std::vector<std::int64_t> offsets_;
+  std::vector<double> decays_;
   std::int64_t values_ = 0;
   RowRange owned_;
   std::vector<Piece> pieces_;

@@ -15,8 +15,6 @@
 namespace eigenscale {
 namespace {
 
-constexpr std::int64_t kEvaluationRows = 128;
-
 NamedTensors copies(const torch::nn::Module& module) {
   auto tensors = named_parameters(module);
   for (auto& [name, tensor] : tensors) {
@@ -45,11 +43,17 @@ Trainer::Trainer(const Communicator& world, Network& network, const LabelledSamp
       start_(now_seconds()),
       parallel_(world, network, options.optimizer, options.reducer) {
   options_.batches.type = network.weight_type();
+  if (options.proximal.any()) {
+    proximal_.emplace(world, network, parallel_.optimizer(), options.proximal);
+  }
 }
 
 TrainingEnd Trainer::run(const TrainingEvents& events) {
   const auto whole = timer_.scope("train");
   stream_ = std::make_unique<BatchStream>(world_, training_, options_.batches, epoch_, batch_);
+  if (proximal_) {
+    proximal_->warn = events.warning;
+  }
   TrainingEnd end = TrainingEnd::kEpochs;
   while (epoch_ < options_.epochs) {
     train_batch(events);
@@ -99,6 +103,10 @@ void Trainer::train_batch(const TrainingEvents& events) {
       }
     }
     parallel_.update(learning_rate);
+  }
+  if (proximal_) {
+    const auto scope = timer_.scope("proximal step");
+    proximal_->after_step(learning_rate, batch_ + 1 == stream_->batches_per_epoch());
   }
   ++step_;
   ++batch_;
@@ -188,7 +196,8 @@ bool Trainer::end_epoch(const TrainingEvents& events) {
                        .training_error = epoch_sums_.wrong / epoch_sums_.samples,
                        .validation_loss = {},
                        .validation_accuracy = {},
-                       .seconds = epoch_sums_.seconds};
+                       .seconds = epoch_sums_.seconds,
+                       .layers = proximal_ ? proximal_->layers() : std::vector<LayerSize>()};
   ++epoch_;
   batch_ = 0;
   epoch_sums_ = {};
@@ -208,29 +217,12 @@ bool Trainer::end_epoch(const TrainingEvents& events) {
 
 Evaluation Trainer::evaluate(const LabelledSamples& samples) {
   const auto scope = timer_.scope("evaluate");
-  const torch::NoGradGuard no_grad;
-  network_.eval();
-  double loss = 0;
-  std::int64_t right = 0;
-  for (std::int64_t begin = 0; begin < samples.rows.size(0); begin += kEvaluationRows) {
-    const auto size = std::min(kEvaluationRows, samples.rows.size(0) - begin);
-    auto rows = samples.rows.narrow(0, begin, size).to(network_.weight_type());
-    if (options_.batches.scale != 1) {
-      rows = rows * options_.batches.scale;
-    }
-    const auto labels = samples.labels.narrow(0, begin, size);
-    const auto output = network_.forward(rows);
-    loss +=
-        torch::nn::functional::cross_entropy(
-            output, labels, torch::nn::functional::CrossEntropyFuncOptions().reduction(torch::kSum))
-            .item<double>();
-    right += (output.argmax(1) == labels).sum().item<std::int64_t>();
-  }
-  const auto count = static_cast<double>(samples.count());
-  return {all_reduce(world_, loss) / count, static_cast<double>(all_reduce(world_, right)) / count};
+  return eigenscale::evaluate(world_, network_, samples, options_.batches.scale);
 }
 
-NamedTensors Trainer::best_model() const { return best_.empty() ? copies(network_) : best_; }
+NamedTensors Trainer::best_model() const {
+  return proximal_ || best_.empty() ? copies(network_) : best_;
+}
 
 nlohmann::json Trainer::state() const {
   const auto& reducer = const_cast<Trainer*>(this)->parallel_.reducer();
@@ -252,6 +244,9 @@ nlohmann::json Trainer::state() const {
             {"wrong", epoch_sums_.wrong},
             {"samples", epoch_sums_.samples},
             {"seconds", epoch_sums_.seconds}}},
+          {"proximal",
+           {{"pending", proximal_ ? proximal_->pending() : 0},
+            {"steps", proximal_ ? proximal_->pending_steps() : 0}}},
           {"best", best}};
 }
 
@@ -282,6 +277,9 @@ void Trainer::restore(const std::filesystem::path& path) {
     parallel_.reducer().set_order(state.at("bucket_order"), state.at("bucket_order_is_final"));
     const auto& sums = state.at("epoch_sums");
     epoch_sums_ = {sums.at("loss"), sums.at("wrong"), sums.at("samples"), sums.at("seconds"), 0};
+    if (proximal_) {
+      proximal_->set_pending(state.at("proximal").at("pending"), state.at("proximal").at("steps"));
+    }
     if (!state.at("best").is_null()) {
       best_accuracy_ = state["best"].at("accuracy").get<double>();
       best_epoch_ = state["best"].at("epoch");

@@ -17,7 +17,9 @@
 #include "eigenscale/report/tree_timer.h"
 #include "eigenscale/train/checkpoint.h"
 #include "eigenscale/train/data_parallel_step.h"
+#include "eigenscale/train/evaluation.h"
 #include "eigenscale/train/learning_rate.h"
+#include "eigenscale/train/proximal_training.h"
 
 namespace eigenscale {
 
@@ -28,6 +30,8 @@ struct TrainerOptions {
   OptimizerOptions optimizer;
   GradientReducerOptions reducer;
   LearningRateSchedule learning_rate;
+  /// Penalties on neurons and ranks; none by default.
+  ProximalOptions proximal;
   /// Gradients of a larger norm are scaled down to it; 0 for never.
   double clip_norm = 0;
   /// Largest number of samples that one rank passes forward and backward at once; gradients of the
@@ -67,16 +71,14 @@ struct TrainingEpoch {
   std::optional<double> validation_loss;
   std::optional<double> validation_accuracy;
   double seconds = 0;
+  /// What penalties have left; empty without any.
+  std::vector<LayerSize> layers;
 };
 
 struct TrainingEvents {
   std::function<void(const StepReport&)> step = [](const StepReport&) {};
   std::function<void(const TrainingEpoch&)> epoch = [](const TrainingEpoch&) {};
-};
-
-struct Evaluation {
-  double loss = 0;
-  double accuracy = 0;
+  std::function<void(const std::string&)> warning = [](const std::string&) {};
 };
 
 /// How a call of `run()` ended.
@@ -104,10 +106,10 @@ class Trainer {
   /// [collective] Of the network as it is, in evaluation mode.
   Evaluation evaluate(const LabelledSamples& samples);
 
-  /// The parameters and buffers with the best validation accuracy, the present ones where there is
-  /// no validation.
+  /// The parameters and buffers with the best validation accuracy; the present ones where there is
+  /// no validation, and where penalties make the network smaller epoch by epoch.
   NamedTensors best_model() const;
-  std::int64_t best_epoch() const { return best_epoch_; }
+  std::int64_t best_epoch() const { return proximal_ ? epoch_ : best_epoch_; }
   std::int64_t steps() const { return step_; }
   std::int64_t epochs_done() const { return epoch_; }
 
@@ -140,6 +142,7 @@ class Trainer {
   TrainerOptions options_;
   double start_;
   DataParallelStep parallel_;
+  std::optional<ProximalTraining> proximal_;
   std::unique_ptr<BatchStream> stream_;
   TreeTimer timer_;
 

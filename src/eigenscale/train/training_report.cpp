@@ -24,6 +24,43 @@ Series series(const std::string& name, const std::vector<Json>& lines, const std
   return result;
 }
 
+/// For each layer with neurons a curve of `what` over the epochs, as a share of its neurons.
+std::vector<Series> size_curves(const std::vector<Json>& lines, const char* what) {
+  std::vector<Series> result;
+  for (const auto& line : lines) {
+    if (!line.contains("layers")) {
+      continue;
+    }
+    const auto& layers = line["layers"];
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      if (!layers[i].contains(what)) {
+        continue;
+      }
+      const auto name = layers[i]["name"].get<std::string>();
+      auto curve = std::ranges::find(result, name, &Series::name);
+      if (curve == result.end()) {
+        curve = result.insert(result.end(), Series{name, {}, {}});
+      }
+      curve->x.push_back(line["epoch"].get<double>());
+      curve->y.push_back(layers[i][what].get<double>() / layers[i]["neurons"].get<double>());
+    }
+  }
+  return result;
+}
+
+void add_sizes(HtmlReport& report, const std::vector<Json>& lines) {
+  const auto live = size_curves(lines, "live");
+  if (!live.empty()) {
+    report.add_section("Live neurons", "Share of each layer's neurons that are not zero.",
+                       svg_plot(live, {.x_label = "epoch", .y_label = "share"}));
+  }
+  const auto ranks = size_curves(lines, "rank");
+  if (!ranks.empty()) {
+    report.add_section("Rank", "Of each layer's weights, as a share of its neurons.",
+                       svg_plot(ranks, {.x_label = "epoch", .y_label = "share"}));
+  }
+}
+
 void add_curves(HtmlReport& report, const std::vector<Json>& lines) {
   auto training = series("training", lines, "epoch", "epoch", "training_loss");
   auto validation = series("validation", lines, "epoch", "epoch", "validation_loss");
@@ -87,6 +124,7 @@ std::string training_report(const std::string& network, const std::vector<Json>&
   for (const auto& warning : summary["warnings"]) {
     report.add_warning(warning.get<std::string>());
   }
+  add_sizes(report, lines);
   add_curves(report, lines);
   std::vector<std::vector<std::string>> rows = {{"scope", "calls", "min s", "mean s", "max s"}};
   for (const auto& [path, entry] : summary["timers"].items()) {

@@ -1,7 +1,6 @@
 #include "eigenscale/train/training_run.h"
 
 #include <algorithm>
-#include <fstream>
 #include <optional>
 
 #include "eigenscale/comm/agreement.h"
@@ -13,6 +12,7 @@
 #include "eigenscale/core/trace.h"
 #include "eigenscale/nn/named_networks.h"
 #include "eigenscale/nn/network_specification.h"
+#include "eigenscale/nn/saved_model.h"
 #include "eigenscale/report/metrics_log.h"
 #include "eigenscale/report/phase_timers.h"
 #include "eigenscale/report/progress.h"
@@ -23,24 +23,23 @@
 namespace eigenscale {
 namespace {
 
-nlohmann::json read_specification(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) {
-    throw InputError("--network: cannot read '" + path + "'");
-  }
-  auto json = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) {
-    throw InputError("--network: '" + path + "' is not JSON");
-  }
-  return complete_specification(std::move(json), path);
-}
-
 std::int64_t product(const std::vector<std::int64_t>& shape) {
   std::int64_t result = 1;
   for (const auto size : shape) {
     result *= size;
   }
   return result;
+}
+
+/// conv1 12/32, linear1 40/512 (rank 7)
+std::string sizes_in_words(const std::vector<LayerSize>& layers) {
+  std::string text;
+  for (const auto& layer : layers) {
+    text +=
+        fmt::format("{}{} {}/{}", text.empty() ? "" : ", ", layer.name, layer.live, layer.neurons);
+    text += layer.rank ? fmt::format(" (rank {})", *layer.rank) : "";
+  }
+  return text;
 }
 
 /// One run: owns what all phases write to.
@@ -231,13 +230,25 @@ class TrainingRun {
         validation = fmt::format("; validation: loss {:.4f}, accuracy {:.4f}",
                                  *epoch.validation_loss, *epoch.validation_accuracy);
       }
+      for (const auto& layer : epoch.layers) {
+        nlohmann::json size = {
+            {"name", layer.name}, {"neurons", layer.neurons}, {"live", layer.live}};
+        if (layer.rank) {
+          size["rank"] = *layer.rank;
+        }
+        line["layers"].push_back(size);
+      }
       write(line);
       if (progress_) {
         progress_->interrupt();
       }
       spdlog::info("epoch {:>3}: loss {:.4f}, error {:.4f}{} ({:.1f} s)", epoch.epoch,
                    epoch.training_loss, epoch.training_error, validation, epoch.seconds);
+      if (!epoch.layers.empty()) {
+        spdlog::info("  live neurons: {}", sizes_in_words(epoch.layers));
+      }
     };
+    events.warning = [this](const std::string& text) { warn(text); };
     return events;
   }
 
@@ -259,11 +270,10 @@ class TrainingRun {
         [&] {
           load_parameters(network, model, "the best model");
           if (world_.rank() == 0) {
-            write_safetensors(directory_.file("model.safetensors"), model);
+            write_model(directory_.path(), {network.specification(), model});
           }
         },
         ExitCode::kOutput);
-    directory_.write("model.json", network.specification().dump(2) + "\n");
     auto summary = make_summary(world_, "eigenscale-train", options_.device, startup_bytes_);
     auto& metrics = summary["metrics"];
     if (validation_) {

@@ -27,6 +27,7 @@ std::string first_difference(const nlohmann::json& found, const nlohmann::json& 
 nlohmann::json training_setting(const Network& network, const LabelledSamples& training,
                                 const TrainerOptions& options) {
   const auto& optimizer = options.optimizer;
+  const auto& proximal = options.proximal;
   const bool adam = optimizer.kind == OptimizerOptions::Kind::kAdam;
   return {{"network", network.specification()},
           {"precision", torch::toString(network.weight_type())},
@@ -38,7 +39,14 @@ nlohmann::json training_setting(const Network& network, const LabelledSamples& t
           {"crop", options.batches.augmentation.crop},
           {"flip", options.batches.augmentation.flip},
           {"optimizer", adam ? "adam" : "sgd"},
-          {"momentum", adam ? optimizer.adam.beta1 : optimizer.momentum}};
+          {"momentum", adam ? optimizer.adam.beta1 : optimizer.momentum},
+          {"group-sparsity", proximal.group_sparsity},
+          {"group-sparsity-first", proximal.group_sparsity_first.value_or(proximal.group_sparsity)},
+          {"layer-sparsity", proximal.group_sparsity_of},
+          {"sparse-mix", proximal.sparse_mix},
+          {"nuclear-norm", proximal.nuclear_norm},
+          {"prox-exact", proximal.exact},
+          {"prox-every", proximal.every}};
 }
 
 void require_same_setting(const nlohmann::json& found, const nlohmann::json& expected,

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "eigenscale/comm/communicator.h"
+#include "eigenscale/core/errors.h"
+
+namespace eigenscale {
+
+/// One run of eigenscale-compress, from a model's folder to a smaller one's.
+struct CompressionRunOptions {
+  std::string model;
+  /// Share of the squared singular values that a factorised layer keeps; none: no factorisation.
+  std::optional<double> energy;
+  /// Keep this share of each layer's neurons, the largest, instead of taking out dead ones.
+  std::optional<double> keep_neurons;
+  bool onnx = false;
+  /// Samples with labels that measure both networks, and that train the smaller one; both optional.
+  std::string validation_data;
+  std::string validation_labels;
+  std::string data;
+  std::string labels;
+  double scale = 1;
+  std::int64_t fine_tune_epochs = 0;
+  double learning_rate = 0.01;
+  std::int64_t batch_size = 128;
+  std::uint64_t seed = 1;
+  std::string output;
+  bool overwrite = false;
+  std::string device = "cpu";
+  std::string configuration;  ///< the effective options, to be kept
+};
+
+/// [collective] Takes out neurons, factorises layers, maybe trains on, verifies, measures, and
+/// writes model.safetensors, model.json, model.onnx, summary.json and report.html. Errors end with
+/// the documented exit codes on all ranks; NumericalError when taking out dead neurons changed the
+/// outputs by more than 1e-5 of the largest.
+void run_compression(const Communicator& world, const CompressionRunOptions& options);
+
+}  // namespace eigenscale

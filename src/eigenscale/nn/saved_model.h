@@ -1,0 +1,37 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "eigenscale/comm/communicator.h"
+#include "eigenscale/nn/network.h"
+#include "eigenscale/nn/safetensors.h"
+
+namespace eigenscale {
+
+/// A network as model.json and model.safetensors have it: a completed specification and the tensors
+/// of every layer.
+struct SavedModel {
+  nlohmann::json specification;
+  NamedTensors tensors;
+
+  /// Numbers in parameters, without buffers.
+  std::int64_t parameter_count() const;
+  std::int64_t bytes() const;
+};
+
+/// [local] Reads both files of a folder. InputError naming the file for one that is missing,
+/// malformed, does not fit the other, or holds a value that is not finite.
+SavedModel read_model(const std::filesystem::path& folder);
+
+/// [local] Writes both, each atomically. OutputError.
+void write_model(const std::filesystem::path& folder, const SavedModel& model);
+
+/// [local] The network in evaluation mode. InputError, naming `source`, when tensors and
+/// specification do not fit.
+std::unique_ptr<Network> make_network(const Communicator& communicator, const SavedModel& model,
+                                      torch::ScalarType precision,
+                                      const std::filesystem::path& source);
+
+}  // namespace eigenscale

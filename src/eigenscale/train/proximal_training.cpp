@@ -1,0 +1,352 @@
+#include "eigenscale/train/proximal_training.h"
+
+#include <fnmatch.h>
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "eigenscale/core/errors.h"
+#include "eigenscale/core/trace.h"
+#include "eigenscale/spectral/distributed_singular_value_threshold.h"
+#include "eigenscale/spectral/proximal.h"
+
+namespace eigenscale {
+namespace {
+
+constexpr std::size_t kFirstLayers = 3;  // the paper's choice
+// Of the exact operator: float weights have no more digits.
+constexpr double kExactTolerance = 1e-7;
+constexpr std::int64_t kExactIterations = 200;
+
+bool matches(const std::string& name, const std::string& pattern) {
+  return ::fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
+}
+
+std::string name_of(const LayerPlace& layer) { return layer.path.substr(layer.path.find('.') + 1); }
+
+/// The largest singular value of an m x n matrix of independent normal entries of variance 2 / n
+/// (He et al., ICCV 2015), as a weight starts, for large m and n.
+double expected_norm(std::int64_t m, std::int64_t n) {
+  return std::sqrt(2.0) * (1 + std::sqrt(static_cast<double>(m) / static_cast<double>(n)));
+}
+
+std::string short_text(double value) { return fmt::format("{:.3g}", value); }
+
+double decomposition_cost(const torch::Tensor& weight) {
+  const auto m = static_cast<double>(weight.size(0));
+  const auto n = static_cast<double>(weight.numel()) / m;
+  return m * n * std::min(m, n);
+}
+
+}  // namespace
+
+bool ProximalOptions::any() const {
+  return group_sparsity > 0 || nuclear_norm > 0 || group_sparsity_first.value_or(0) > 0 ||
+         std::ranges::any_of(group_sparsity_of, [](const auto& one) { return one.second > 0; });
+}
+
+ProximalTraining::ProximalTraining(const Communicator& world, Network& network,
+                                   Optimizer& optimizer, const ProximalOptions& options)
+    : world_(world), network_(network), optimizer_(optimizer), options_(options) {
+  const auto spaces = channel_spaces(network.specification());
+  for (const auto& [pattern, lambda] : options_.group_sparsity_of) {
+    const auto named = [&](const LayerPlace& layer) { return matches(name_of(layer), pattern); };
+    if (std::ranges::none_of(spaces, [&](const ChannelSpace& space) {
+          return !space.fixed && std::ranges::any_of(space.producers, named);
+        })) {
+      throw Error(ExitCode::kOptions,
+                  "no layer whose neurons can be removed is named '" + pattern +
+                      "'; model.json has the names",
+                  /*agreed=*/true);
+    }
+  }
+  collect(spaces);
+  const bool large = std::ranges::any_of(matrices_, [&](const Matrix& matrix) {
+    const auto m = matrix.parameter.size(0);
+    return std::min(m, matrix.parameter.numel() / m) >= options_.distributed_from;
+  });
+  if (large && world_.size() > 1) {
+    const auto [rows, columns] = ProcessGrid::squarest(world_.size());
+    grid_ = std::make_shared<ProcessGrid>(world_, rows, columns);
+  }
+}
+
+void ProximalTraining::collect(const std::vector<ChannelSpace>& spaces) {
+  const auto parameters = network_.named_parameters();
+  if (options_.nuclear_norm > 0) {
+    for (const auto& space : spaces) {
+      for (const auto& producer : space.producers) {
+        const auto weight = parameters[producer.path + ".weight"];
+        const auto inputs = weight.numel() / weight.size(0);
+        const bool last = space.consumers.empty();
+        if (!last && std::min(weight.size(0), inputs) > 1) {
+          matrices_.push_back({name_of(producer), weight,
+                               options_.nuclear_norm * expected_norm(weight.size(0), inputs),
+                               std::min(weight.size(0), inputs)});
+          optimizer_.exempt_from_decay(weight);
+        }
+      }
+    }
+  }
+  std::size_t place = 0;
+  for (const auto& space : spaces) {
+    if (!space.producers.empty() && !space.consumers.empty()) {
+      add_group(space, space.fixed ? 0 : lambda_of(space, place));
+      place += space.fixed ? 0 : 1;
+    }
+  }
+}
+
+double ProximalTraining::lambda_of(const ChannelSpace& space, std::size_t place) const {
+  double result = place < kFirstLayers
+                      ? options_.group_sparsity_first.value_or(options_.group_sparsity)
+                      : options_.group_sparsity;
+  for (const auto& [pattern, lambda] : options_.group_sparsity_of) {
+    for (const auto& producer : space.producers) {
+      if (matches(name_of(producer), pattern)) {
+        result = lambda;
+      }
+    }
+  }
+  return result;
+}
+
+void ProximalTraining::add_group(const ChannelSpace& space, double lambda) {
+  const auto parameters = network_.named_parameters();
+  Group group{.space = space, .members = {}, .lambda = lambda};
+  const auto add = [&](const LayerPlace& layer) {
+    for (const char* name : {".weight", ".bias"}) {
+      const auto* parameter = parameters.find(layer.path + name);
+      if (parameter == nullptr) {
+        continue;
+      }
+      Member member{*parameter, {}};
+      for (std::size_t i = 0; i < matrices_.size(); ++i) {
+        if (matrices_[i].parameter.is_same(*parameter)) {
+          member.matrix = i;
+        }
+      }
+      group.members.push_back(member);
+      if (lambda > 0) {
+        optimizer_.exempt_from_decay(*parameter);
+      }
+    }
+  };
+  std::ranges::for_each(space.producers, add);
+  std::ranges::for_each(space.normalizations, add);
+  groups_.push_back(group);
+}
+
+void ProximalTraining::set_pending(double pending, std::int64_t steps) {
+  pending_ = pending;
+  pending_steps_ = steps;
+}
+
+void ProximalTraining::after_step(double learning_rate, bool epoch_ends) {
+  const auto& optimizer = optimizer_.options();
+  pending_ += optimizer.kind == OptimizerOptions::Kind::kSgd
+                  ? learning_rate / (1 - optimizer.momentum)
+                  : learning_rate;
+  ++pending_steps_;
+  if (options_.every == 0 ? epoch_ends : pending_steps_ >= options_.every) {
+    apply(pending_);
+    set_pending(0, 0);
+  }
+}
+
+void ProximalTraining::apply(double step) {
+  const TraceSpan span("proximal step");
+  const torch::NoGradGuard no_grad;
+  if (options_.exact) {
+    shrink_exactly(step);
+    return;
+  }
+  if (!matrices_.empty()) {
+    shrink_ranks(step);
+  }
+  shrink_groups(step);
+}
+
+void ProximalTraining::deal(const std::vector<double>& costs, std::vector<torch::Tensor>& results,
+                            const std::function<void(std::size_t)>& compute) const {
+  std::vector<std::size_t> order(costs.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::stable_sort(order, [&](auto a, auto b) { return costs[a] > costs[b]; });
+  std::vector<double> loads(world_.size(), 0);
+  std::vector<int> owners(costs.size());
+  for (const auto i : order) {
+    const auto least = std::ranges::min_element(loads);
+    *least += costs[i];
+    owners[i] = static_cast<int>(least - loads.begin());
+    if (owners[i] == world_.rank()) {
+      compute(i);
+    }
+  }
+  if (world_.size() > 1) {
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      world_.broadcast(results[i], owners[i]);
+    }
+  }
+}
+
+void ProximalTraining::shrink_ranks(double step) {
+  std::vector<std::size_t> dealt;
+  std::vector<double> costs;
+  std::vector<torch::Tensor> results;
+  for (std::size_t i = 0; i < matrices_.size(); ++i) {
+    auto& matrix = matrices_[i];
+    const auto weight = matrix.parameter.detach().flatten(1);
+    if (grid_ && std::min(weight.size(0), weight.size(1)) >= options_.distributed_from) {
+      const auto low = distributed_singular_value_threshold(weight, step * matrix.tau, grid_);
+      put_matrix(matrix, low);
+    } else {
+      dealt.push_back(i);
+      costs.push_back(decomposition_cost(matrix.parameter));
+      results.push_back(torch::empty_like(weight, torch::MemoryFormat::Contiguous));
+    }
+  }
+  auto ranks = torch::zeros({std::ssize(matrices_)}, torch::kInt64);
+  deal(costs, results, [&](std::size_t i) {
+    const auto& matrix = matrices_[dealt[i]];
+    const auto low =
+        singular_value_threshold(matrix.parameter.detach().flatten(1), step * matrix.tau);
+    results[i].copy_(low.matrix);
+    ranks[static_cast<std::int64_t>(dealt[i])] = low.rank;
+  });
+  if (world_.size() > 1) {
+    world_.all_reduce(ranks, ReduceOp::kMax);
+  }
+  for (std::size_t i = 0; i < dealt.size(); ++i) {
+    put_matrix(matrices_[dealt[i]],
+               {results[i], ranks[static_cast<std::int64_t>(dealt[i])].item<std::int64_t>()});
+  }
+}
+
+void ProximalTraining::put_matrix(Matrix& matrix, const LowRankMatrix& low) {
+  if (low.rank > 0) {
+    matrix.parameter.detach().copy_(low.matrix.view(matrix.parameter.sizes()));
+    matrix.rank = low.rank;
+  } else if (!matrix.warned) {
+    matrix.warned = true;
+    warn("the nuclear norm penalty " + short_text(options_.nuclear_norm) + " would remove layer " +
+         matrix.name +
+         " altogether; its weights stay as they are. A smaller value keeps some of its rank");
+  }
+}
+
+torch::Tensor ProximalTraining::rows_of(const Group& group) const {
+  std::vector<torch::Tensor> parts;
+  for (const auto& member : group.members) {
+    parts.push_back(member.parameter.detach().reshape({group.space.channels, -1}));
+  }
+  return torch::cat(parts, 1).to(torch::kFloat64);
+}
+
+torch::Tensor ProximalTraining::threshold(const Group& group, const torch::Tensor& rows,
+                                          double step) const {
+  const double alpha = options_.sparse_mix;
+  const double size = std::sqrt(static_cast<double>(rows.size(1)));
+  return sparse_group_threshold(rows, step * group.lambda * (1 - alpha) * size,
+                                step * group.lambda * alpha);
+}
+
+void ProximalTraining::put_rows(Group& group, const torch::Tensor& before, torch::Tensor rows) {
+  auto dead = (rows == 0).all(1);
+  if (dead.all().item<bool>()) {
+    const auto strongest = before.norm(2, {1}).argmax().item<std::int64_t>();
+    if (!group.warned) {
+      group.warned = true;
+      warn("the group sparsity " + short_text(group.lambda) + " would remove all " +
+           std::to_string(group.space.channels) + " neurons of layer " + group.space.name() +
+           "; the strongest one stays. A smaller value keeps more");
+    }
+    rows = rows.clone();
+    rows[strongest].copy_(before[strongest]);
+    dead[strongest] = false;
+  }
+  std::int64_t first = 0;
+  for (const auto& member : group.members) {
+    const auto width = member.parameter.numel() / group.space.channels;
+    member.parameter.detach().copy_(rows.narrow(1, first, width).reshape(member.parameter.sizes()));
+    optimizer_.clear_moments(member.parameter, dead);
+    first += width;
+  }
+}
+
+void ProximalTraining::shrink_groups(double step) {
+  for (auto& group : groups_) {
+    if (group.lambda > 0) {
+      const auto rows = rows_of(group);
+      put_rows(group, rows, threshold(group, rows, step));
+    }
+  }
+}
+
+torch::Tensor ProximalTraining::exact_threshold(const Group& group, const torch::Tensor& rows,
+                                                double step) {
+  const auto ranks = [&](const torch::Tensor& point) {
+    auto result = point.clone();
+    std::int64_t first = 0;
+    for (const auto& member : group.members) {
+      const auto width = member.parameter.numel() / group.space.channels;
+      if (member.matrix) {
+        auto& matrix = matrices_[*member.matrix];
+        const auto low = singular_value_threshold(point.narrow(1, first, width), step * matrix.tau);
+        result.narrow(1, first, width).copy_(low.matrix);
+        matrix.rank = low.rank;
+      }
+      first += width;
+    }
+    return result;
+  };
+  return proximal_of_sum(
+             rows, [&](const torch::Tensor& point) { return threshold(group, point, step); }, ranks,
+             kExactTolerance, kExactIterations)
+      .point;
+}
+
+void ProximalTraining::shrink_exactly(double step) {
+  std::vector<double> costs;
+  std::vector<torch::Tensor> results;
+  std::vector<torch::Tensor> before;
+  for (auto& matrix : matrices_) {
+    matrix.rank = 0;
+  }
+  for (const auto& group : groups_) {
+    before.push_back(rows_of(group));
+    results.push_back(torch::empty_like(before.back()));
+    double cost = 0;
+    for (const auto& member : group.members) {
+      cost += member.matrix ? decomposition_cost(member.parameter) : 0;
+    }
+    costs.push_back(cost);
+  }
+  deal(costs, results,
+       [&](std::size_t i) { results[i].copy_(exact_threshold(groups_[i], before[i], step)); });
+  for (std::size_t i = 0; i < groups_.size(); ++i) {
+    put_rows(groups_[i], before[i], results[i]);
+  }
+  for (auto& matrix : matrices_) {
+    matrix.rank = all_reduce(world_, matrix.rank, ReduceOp::kMax);
+  }
+}
+
+std::vector<LayerSize> ProximalTraining::layers() const {
+  std::vector<LayerSize> result;
+  for (const auto& group : groups_) {
+    for (const auto& producer : group.space.producers) {
+      const auto live = (rows_of(group) != 0).any(1).sum().item<std::int64_t>();
+      result.push_back({name_of(producer), group.space.channels, live, {}});
+      for (const auto& matrix : matrices_) {
+        if (matrix.name == result.back().name) {
+          result.back().rank = std::min(matrix.rank, live);
+        }
+      }
+    }
+  }
+  return result;
+}
+
+}  // namespace eigenscale

@@ -1,0 +1,135 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "eigenscale/comm/communicator.h"
+#include "eigenscale/linalg/process_grid.h"
+#include "eigenscale/nn/channel_graph.h"
+#include "eigenscale/nn/network.h"
+#include "eigenscale/spectral/proximal.h"
+#include "eigenscale/train/optimizer.h"
+
+namespace eigenscale {
+
+/// The penalties that training adds to the loss:
+///
+///   sum_l lambda_l [ (1 - alpha) sqrt(P_l) sum_n ||theta_n||_2 + alpha sum_n ||theta_n||_1 ]
+///     + tau sum_l sigma_l ||W_l||_*
+///
+/// A group theta_n is all that makes one neuron: its incoming weights and bias, and scale and shift
+/// of batch normalisation behind it, without which the loss would not depend on the weights' size;
+/// neurons that residual additions join are one group. P_l is its size, W_l a layer's weights as
+/// outputs x inputs, and sigma_l the largest singular value that such a matrix is expected to start
+/// with, so that one tau serves layers of all sizes. The last layer has no penalty, nor have
+/// neurons that whitening mixes a group penalty. Groups: Alvarez and Salzmann, NIPS 2016; rank:
+/// NIPS 2017.
+struct ProximalOptions {
+  double group_sparsity = 0;                        ///< lambda
+  std::optional<double> group_sparsity_first = {};  ///< of the first three layers with neurons
+  /// Lambda of layers whose name matches a pattern (* is any text); the last match counts.
+  std::vector<std::pair<std::string, double>> group_sparsity_of = {};
+  double sparse_mix = 0;    ///< alpha
+  double nuclear_norm = 0;  ///< tau
+  /// The exact proximal operator of the sum (Dykstra's iteration) instead of rank first and groups
+  /// after, as the paper.
+  bool exact = false;
+  /// Steps between two applications; 0: at the end of each epoch.
+  std::int64_t every = 0;
+  /// Matrices whose smaller side is at least this long are decomposed by all ranks together.
+  std::int64_t distributed_from = 4096;
+
+  bool any() const;
+};
+
+/// What is left of a layer.
+struct LayerSize {
+  std::string name;
+  std::int64_t neurons = 0;
+  std::int64_t live = 0;
+  /// As the last threshold left it; none without `nuclear_norm`.
+  std::optional<std::int64_t> rank;
+};
+
+/// Proximal steps between the optimiser's. The threshold is the penalty times the step sizes since
+/// the last application, where the step size of SGD with momentum mu is learning rate / (1 - mu),
+/// what a constant gradient moves a weight by; Adam's is the learning rate (a decoupled step). All
+/// ranks have the same weights afterwards: each decomposes some of the matrices, dealt out by cost.
+/// Neurons that vanish lose their momentum; at least one of each layer stays. Borrows what it is
+/// given.
+class ProximalTraining {
+ public:
+  /// [collective] Switches weight decay off for what has a penalty. OptionError for a pattern that
+  /// no layer matches.
+  ProximalTraining(const Communicator& world, Network& network, Optimizer& optimizer,
+                   const ProximalOptions& options);
+
+  /// [collective] Once after every optimiser step.
+  void after_step(double learning_rate, bool epoch_ends);
+
+  /// [local]
+  std::vector<LayerSize> layers() const;
+
+  /// Sum of the step sizes and number of steps since the last application; checkpoints keep them.
+  double pending() const { return pending_; }
+  std::int64_t pending_steps() const { return pending_steps_; }
+  void set_pending(double pending, std::int64_t steps);
+
+  /// Called with a sentence when a threshold would have removed a whole layer, once for each.
+  std::function<void(const std::string&)> warn = [](const std::string&) {};
+
+ private:
+  /// A parameter as channels x values of each.
+  struct Member {
+    torch::Tensor parameter;
+    std::optional<std::size_t> matrix;  ///< of `matrices_`, for weights with a rank penalty
+  };
+  struct Group {
+    ChannelSpace space;
+    std::vector<Member> members;
+    double lambda = 0;
+    bool warned = false;
+  };
+  struct Matrix {
+    std::string name;
+    torch::Tensor parameter;
+    double tau = 0;
+    std::int64_t rank = 0;
+    bool warned = false;
+  };
+
+  void collect(const std::vector<ChannelSpace>& spaces);
+  void add_group(const ChannelSpace& space, double lambda);
+  double lambda_of(const ChannelSpace& space, std::size_t place) const;
+  void apply(double step);
+  void shrink_ranks(double step);
+  void shrink_groups(double step);
+  void shrink_exactly(double step);
+  void put_matrix(Matrix& matrix, const LowRankMatrix& low);
+  torch::Tensor rows_of(const Group& group) const;
+  void put_rows(Group& group, const torch::Tensor& before, torch::Tensor rows);
+  torch::Tensor threshold(const Group& group, const torch::Tensor& rows, double step) const;
+  torch::Tensor exact_threshold(const Group& group, const torch::Tensor& rows, double step);
+  /// [collective] Fills `results` by `compute(i)` on the rank that i is dealt to.
+  void deal(const std::vector<double>& costs, std::vector<torch::Tensor>& results,
+            const std::function<void(std::size_t)>& compute) const;
+
+  const Communicator& world_;
+  Network& network_;
+  Optimizer& optimizer_;
+  ProximalOptions options_;
+  std::vector<Group> groups_;
+  std::vector<Matrix> matrices_;
+  std::shared_ptr<const ProcessGrid> grid_;
+  double pending_ = 0;
+  std::int64_t pending_steps_ = 0;
+};
+
+}  // namespace eigenscale

@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+"""eigenscale-train with penalties and eigenscale-compress as users run them."""
+
+import json
+import os
+import struct
+import subprocess
+
+import program
+import training
+
+
+def read_json(path):
+    with open(path) as file:
+        return json.load(file)
+
+
+def safetensors(path):
+    """Header and bytes of a file."""
+    with open(path, "rb") as file:
+        length = struct.unpack("<Q", file.read(8))[0]
+        return json.loads(file.read(length)), file.read()
+
+
+class CompressTest(training.TrainingTest):
+    def model(self, *options, network="cnn:6,12", ranks=2):
+        """Trains a network with penalties; the folder it is in."""
+        self.train("--network", network, "--learning-rate", 0.02, *options, ranks=ranks)
+        return self.path("run")
+
+    def compress(self, *options, output="small", ranks=2, code=0):
+        run = program.run("eigenscale-compress", "--model", self.path("run"), "--output",
+                          self.path(output), *options, ranks=ranks)
+        self.assertEqual(run.code, code, run.errors)
+        return run
+
+    def layers_by_epoch(self):
+        with open(self.path("run/metrics.jsonl")) as file:
+            lines = [json.loads(line) for line in file]
+        return [line["layers"] for line in lines if line["phase"] == "epoch"]
+
+    def measured(self):
+        return ["--validation-data", self.path("test.npy"), "--validation-labels",
+                self.path("test-labels.npy")]
+
+    def test_a_sparse_network_becomes_small_and_stays_the_same(self):
+        folder = self.model("--group-sparsity", 0.1, "--epochs", 6)
+        layers = self.layers_by_epoch()[-1]
+        live = {layer["name"]: layer["live"] for layer in layers}
+        self.assertLess(sum(live.values()), 18)
+        with open(os.path.join(folder, "report.html")) as file:
+            self.assertIn("Live neurons", file.read())
+        sizes = []
+        for ranks in (1, 2, 3):
+            self.compress(*self.measured(), "--overwrite", ranks=ranks)
+            summary = read_json(self.path("small/summary.json"))
+            metrics = summary["metrics"]
+            self.assertLess(metrics["parameters"], metrics["before"]["parameters"])
+            self.assertLess(metrics["flops"], metrics["before"]["flops"])
+            self.assertLessEqual(metrics["difference"]["removal"], 1e-5)
+            self.assertEqual(metrics["accuracy"], metrics["before"]["accuracy"])
+            # Layers may lose more than is dead: what nobody reads.
+            for layer in metrics["layers"]:
+                self.assertLessEqual(layer["kept"], live[layer["name"]])
+            sizes.append([layer["kept"] for layer in metrics["layers"]])
+        self.assertEqual(sizes, [sizes[0]] * 3)
+        with open(self.path("small/report.html")) as file:
+            self.assertIn("Before and after", file.read())
+
+    def test_survivors_do_not_depend_on_the_number_of_ranks(self):
+        found = []
+        for ranks in (1, 2, 4):
+            self.train("--network", "cnn:6,12", "--group-sparsity", 0.02, "--nuclear-norm", 0.05,
+                       "--precision", "double", "--overwrite", ranks=ranks)
+            found.append(self.layers_by_epoch())
+        self.assertEqual(found[1], found[0])
+        self.assertEqual(found[2], found[0])
+        self.assertLess(found[0][-1][1]["live"], 12)
+        self.assertLess(found[0][-1][1]["rank"], found[0][-1][1]["live"])
+
+    def test_low_rank_layers_are_factorised(self):
+        self.model("--nuclear-norm", 0.15, "--epochs", 6, network="mlp:48,48")
+        self.compress("--energy", 0.99, *self.measured())
+        metrics = read_json(self.path("small/summary.json"))["metrics"]
+        self.assertTrue(any(layer["factorized"] for layer in metrics["ranks"]))
+        self.assertLess(metrics["parameters"], metrics["before"]["parameters"])
+        self.assertIn("factorization", metrics["difference"])
+
+    def test_a_smaller_network_can_be_trained_on(self):
+        self.model()
+        self.compress("--keep-neurons", 0.5, *self.measured(), output="pruned")
+        pruned = read_json(self.path("pruned/summary.json"))["metrics"]
+        self.compress("--keep-neurons", 0.5, *self.measured(), "--fine-tune-epochs", 4,
+                      "--data", self.path("train.npy"), "--labels", self.path("train-labels.npy"),
+                      "--batch-size", 32)
+        tuned = read_json(self.path("small/summary.json"))["metrics"]
+        self.assertLess(tuned["loss"], pruned["loss"])
+        self.assertEqual(tuned["parameters"], pruned["parameters"])
+        self.compress(output="again", code=0)  # the folder it writes is a model again
+
+    def test_another_runtime_computes_the_same_from_onnx(self):
+        python = "/usr/bin/python3"  # the one that Debian's packages are for
+        peer = os.path.join(os.path.dirname(os.path.abspath(__file__)), "onnx_peer.py")
+        if subprocess.run([python, "-c", "import cv2, onnx, torch"], stderr=subprocess.DEVNULL,
+                          check=False).returncode != 0:
+            self.skipTest("needs python3-onnx, python3-opencv and python3-torch")
+        for network in ("mlp:12,9", "cnn:6,12", "resnet18", "lenet"):
+            with self.subTest(network=network):
+                options = ["--network", network, "--epochs", 1, "--overwrite"]
+                if network == "lenet":
+                    self.write_large_images()
+                self.train(*options)
+                self.compress("--export", "onnx", "--overwrite")
+                found = subprocess.run([python, peer, self.path("small")], text=True,
+                                       stdout=subprocess.PIPE, check=True).stdout
+                # Single precision on both sides: sums of a few thousand terms.
+                self.assertLess(float(found), 1e-4)
+
+    def write_large_images(self):
+        """LeNet needs more pixels than 8 x 8."""
+        for name, count in (("train", 240), ("test", 60)):
+            values, _ = training.textures(count, 1)
+            wide = []
+            for i in range(count):
+                image = values[64 * i:64 * (i + 1)]
+                for row in range(28):
+                    wide += [image[8 * (row % 8) + column % 8] for column in range(28)]
+            program.write_npy(self.path(name + ".npy"), (count, 1, 28, 28), wide)
+
+    def test_wrong_options(self):
+        self.model()
+        cases = [(["--energy", 0], 2, "--energy is 0; expected more than 0 and at most 1"),
+                 (["--energy", 1.5], 2, "--energy is 1.5"),
+                 (["--energy", "nan"], 2, "--energy is nan"),
+                 (["--keep-neurons", 2], 2, "--keep-neurons is 2"),
+                 (["--fine-tune-epochs", 1], 2, "needs --data and --labels"),
+                 (["--export", "tflite"], 2, "--export is 'tflite'"),
+                 (["--validation-data", self.path("test.npy")], 2, "belong together"),
+                 (["--device", "cuda"], 2, "--device cuda")]
+        for options, code, message in cases:
+            with self.subTest(options=options):
+                run = self.compress(*options, code=code)
+                self.assertEqual(len(run.messages), 1, run.errors)
+                self.assertIn(message, run.messages[0])
+                self.assertFalse(os.path.exists(self.path("small/summary.json")))
+
+    def test_models_that_cannot_be_used(self):
+        folder = self.model()
+        weights, specification = (os.path.join(folder, name)
+                                  for name in ("model.safetensors", "model.json"))
+        with open(weights, "rb") as file:
+            good = file.read()
+        network = read_json(specification)
+        header, data = safetensors(weights)
+        start = header["layers.conv1.weight"]["data_offsets"][0]
+        nan = bytearray(good)
+        at = len(good) - len(data) + start
+        nan[at:at + 4] = struct.pack("<f", float("nan"))
+        other = json.loads(json.dumps(network))
+        other["layers"][0]["outputs"] += 1
+        for layer in other["layers"]:
+            layer.pop("inputs", None)
+        cases = [("NaN", bytes(nan), network, "'layers.conv1.weight' holds a value that is not finite"),
+                 ("cut off", good[:-10], network, "model.safetensors"),
+                 ("other weights", good, other, "its tensors do not fit the network"),
+                 ("no network", good, [1, 2], "not a network"),
+                 ("missing", None, network, "model.safetensors")]
+        for name, content, layers, message in cases:
+            with self.subTest(name):
+                os.remove(weights) if os.path.exists(weights) else None
+                if content is not None:
+                    with open(weights, "wb") as file:
+                        file.write(content)
+                with open(specification, "w") as file:
+                    json.dump(layers, file)
+                run = self.compress(code=3)
+                self.assertEqual(len(run.messages), 1, run.errors)
+                self.assertIn(message, run.messages[0])
+        run = program.run("eigenscale-compress", "--model", self.path("nowhere"), "--output",
+                          self.path("small"))
+        self.assertEqual(run.code, 3, run.errors)
+        self.assertIn("nowhere", run.messages[0])
+
+    def test_whitening_cannot_be_exported(self):
+        self.model("--normalization", "zca")
+        run = self.compress("--export", "onnx", code=3)
+        self.assertIn("ONNX has no operator for norm1", run.messages[0])
+        self.compress()
+
+    def test_penalties_that_are_wrong_or_too_strong(self):
+        cases = [(["--group-sparsity", -1], "--group-sparsity is -1"),
+                 (["--sparse-mix", 2], "--sparse-mix"),
+                 (["--prox-every", "often"], "--prox-every is 'often'"),
+                 (["--layer-sparsity", "conv1"], "--layer-sparsity has 'conv1'"),
+                 (["--layer-sparsity", "dense9=1"], "no layer whose neurons can be removed")]
+        for options, message in cases:
+            with self.subTest(options=options):
+                run = self.train(*options, "--output", self.path("wrong"), code=2)
+                self.assertIn(message, run.messages[0])
+        run = self.train("--group-sparsity", 10, "--epochs", 1)
+        self.assertIn("would remove all 6 neurons of layer conv1", run.errors)
+        summary = read_json(self.path("run/summary.json"))
+        self.assertTrue(any("strongest one stays" in text for text in summary["warnings"]))
+
+
+if __name__ == "__main__":
+    program.main()
