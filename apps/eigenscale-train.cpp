@@ -66,6 +66,8 @@ ProgramOptions describe_options() {
       ("nuclear-norm", po::value<double>()->default_value(0), "penalty on the rank of each layer")
       ("prox-every", po::value<std::string>()->default_value("epoch"),
        "when penalties act: batch, epoch or a number of steps")
+      ("shrink-every", po::value<std::int64_t>()->default_value(0),
+       "epochs after which dead neurons leave the network, which makes training faster; 0: never")
       ("prox-exact", po::bool_switch(), "both penalties at once instead of rank first");
   options.group("Checkpoints")
       ("checkpoint-every", po::value<std::int64_t>()->default_value(0), "steps; 0: each epoch")
@@ -153,6 +155,10 @@ TrainerOptions trainer_options(const ProgramOptions& options) {
   trainer.optimizer.sharded = options.get<bool>("sharded-optimizer");
   trainer.learning_rate = schedule(options, adam);
   trainer.proximal = proximal_options(options);
+  trainer.shrink_every = options.at_least("shrink-every", std::int64_t{0});
+  if (trainer.shrink_every > 0 && trainer.optimizer.sharded) {
+    throw OptionError("--shrink-every and --sharded-optimizer cannot be combined");
+  }
   if (trainer.proximal.any() && !adam && trainer.optimizer.momentum >= 1) {
     throw OptionError("penalties need a --momentum below 1");
   }

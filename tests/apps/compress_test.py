@@ -78,6 +78,35 @@ class CompressTest(training.TrainingTest):
         self.assertLess(found[0][-1][1]["live"], 12)
         self.assertLess(found[0][-1][1]["rank"], found[0][-1][1]["live"])
 
+    def test_dead_neurons_leave_while_training(self):
+        options = ["--network", "mlp:40,24", "--group-sparsity", 0.02, "--epochs", 6,
+                   "--precision", "double"]
+        self.train(*options)
+        whole = read_json(self.path("run/summary.json"))["metrics"]
+        last = self.layers_by_epoch()[-1]
+        self.train(*options, "--shrink-every", 2, "--overwrite")
+        shrunk = read_json(self.path("run/summary.json"))["metrics"]
+        # Zeros that are not there any more: sums of fewer terms, in another order.
+        self.assertAlmostEqual(shrunk["loss"], whole["loss"], delta=1e-8)
+        self.assertEqual([layer["live"] for layer in self.layers_by_epoch()[-1]],
+                         [layer["live"] for layer in last])
+        self.assertLess(shrunk["parameters"], whole["parameters"])
+        self.assertEqual(self.layers_by_epoch()[-1][0]["neurons"],
+                         self.layers_by_epoch()[3][0]["live"])
+
+        # Stopped after the first shrinking and gone on, it is the same run.
+        with open(self.path("run/model.safetensors"), "rb") as file:
+            expected = file.read()
+        self.train(*options, "--shrink-every", 2, "--time-limit", 1e-9, output="again", code=75)
+        for _ in range(30):
+            run = self.train(*options, "--shrink-every", 2, "--checkpoint-every", 5, "--resume",
+                             "--time-limit", 0.3, output="again", code=None)
+            if run.code == 0:
+                break
+            self.assertEqual(run.code, 75, run.errors)
+        with open(self.path("again/model.safetensors"), "rb") as file:
+            self.assertEqual(file.read(), expected)
+
     def test_low_rank_layers_are_factorised(self):
         self.model("--nuclear-norm", 0.15, "--epochs", 6, network="mlp:48,48")
         self.compress("--energy", 0.99, *self.measured())

@@ -10,7 +10,7 @@ import program
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 PAGES = ("README.md", "docs/training.md", "docs/whitening.md", "docs/launching.md",
-         "docs/clustering.md")
+         "docs/clustering.md", "docs/compression.md")
 SAMPLES, FEATURES = 260, 784
 
 

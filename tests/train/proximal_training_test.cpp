@@ -24,7 +24,7 @@ struct Penalised {
             const ProximalOptions& proximal, const OptimizerOptions& optimizer_options = sgd())
       : network(communicator, specification, torch::kFloat64, 3),
         optimizer(communicator, network.parameters(), optimizer_options),
-        training(communicator, network, optimizer, proximal) {}
+        training(communicator, network, optimizer, proximal, specification) {}
 
   static OptimizerOptions sgd() {
     return {.kind = OptimizerOptions::Kind::kSgd, .adam = {}, .momentum = 0.9};
@@ -293,7 +293,7 @@ std::vector<LayerSize> learn(const nlohmann::json& student_specification,
                              const ProximalOptions& proximal, int steps) {
   Network student(world(), student_specification, torch::kFloat64, 5);
   DataParallelStep step(world(), student, Penalised::sgd());
-  ProximalTraining training(world(), student, step.optimizer(), proximal);
+  ProximalTraining training(world(), student, step.optimizer(), proximal, student_specification);
   const RowPartition partition(inputs.size(0), world().size());
   const auto own = partition.range(world().rank());
   for (int i = 0; i < steps; ++i) {

@@ -131,12 +131,12 @@ void Optimizer::exempt_from_decay(const torch::Tensor& parameter) {
   decays_[index_of(parameter)] = 0;
 }
 
-void Optimizer::clear_moments(const torch::Tensor& parameter, const torch::Tensor& slices) {
+void Optimizer::clear_moments(const torch::Tensor& parameter, const torch::Tensor& which) {
   const auto index = index_of(parameter);
   for (const auto& piece : pieces_) {
     if (piece.parameter == index) {
-      const auto cleared = slices.repeat_interleave(parameter.numel() / slices.numel())
-                               .narrow(0, piece.first, piece.length);
+      const auto cleared =
+          which.expand(parameter.sizes()).reshape({-1}).narrow(0, piece.first, piece.length);
       for (const auto& moments : moments_) {
         moments.narrow(0, piece.at, piece.length).masked_fill_(cleared, 0);
       }

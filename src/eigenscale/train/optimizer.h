@@ -62,9 +62,9 @@ class Optimizer {
 
   /// [local] No weight decay for this parameter.
   void exempt_from_decay(const torch::Tensor& parameter);
-  /// [local] Zeroes the moments of the slices of `parameter` along its first dimension that
-  /// `slices` (bool) selects; a slice may also be several entries, as many as divide it evenly.
-  void clear_moments(const torch::Tensor& parameter, const torch::Tensor& slices);
+  /// [local] Zeroes the moments of the entries of `parameter` that `which` (bool, of a shape that
+  /// expands to the parameter's) selects.
+  void clear_moments(const torch::Tensor& parameter, const torch::Tensor& which);
 
   const OptimizerOptions& options() const { return options_; }
 

@@ -26,10 +26,18 @@ bool matches(const std::string& name, const std::string& pattern) {
 
 std::string name_of(const LayerPlace& layer) { return layer.path.substr(layer.path.find('.') + 1); }
 
+/// Incoming weights of one neuron of a convolution or linear layer.
+std::int64_t weights_of_neuron(const nlohmann::json& layer) {
+  const auto kernel = layer.value("kernel", std::int64_t{1});
+  return layer["inputs"].get<std::int64_t>() * kernel * kernel;
+}
+
 /// The largest singular value of an m x n matrix of independent normal entries of variance 2 / n
-/// (He et al., ICCV 2015), as a weight starts, for large m and n.
-double expected_norm(std::int64_t m, std::int64_t n) {
-  return std::sqrt(2.0) * (1 + std::sqrt(static_cast<double>(m) / static_cast<double>(n)));
+/// (He et al., ICCV 2015), as a layer's weights start, for large m and n.
+double expected_norm(const nlohmann::json& layer) {
+  const auto m = layer["outputs"].get<double>();
+  const auto n = static_cast<double>(weights_of_neuron(layer));
+  return std::sqrt(2.0) * (1 + std::sqrt(m / n));
 }
 
 std::string short_text(double value) { return fmt::format("{:.3g}", value); }
@@ -48,7 +56,8 @@ bool ProximalOptions::any() const {
 }
 
 ProximalTraining::ProximalTraining(const Communicator& world, Network& network,
-                                   Optimizer& optimizer, const ProximalOptions& options)
+                                   Optimizer& optimizer, const ProximalOptions& options,
+                                   const nlohmann::json& initial)
     : world_(world), network_(network), optimizer_(optimizer), options_(options) {
   const auto spaces = channel_spaces(network.specification());
   for (const auto& [pattern, lambda] : options_.group_sparsity_of) {
@@ -62,7 +71,7 @@ ProximalTraining::ProximalTraining(const Communicator& world, Network& network,
                   /*agreed=*/true);
     }
   }
-  collect(spaces);
+  collect(spaces, initial);
   const bool large = std::ranges::any_of(matrices_, [&](const Matrix& matrix) {
     const auto m = matrix.parameter.size(0);
     return std::min(m, matrix.parameter.numel() / m) >= options_.distributed_from;
@@ -73,7 +82,8 @@ ProximalTraining::ProximalTraining(const Communicator& world, Network& network,
   }
 }
 
-void ProximalTraining::collect(const std::vector<ChannelSpace>& spaces) {
+void ProximalTraining::collect(const std::vector<ChannelSpace>& spaces,
+                               const nlohmann::json& initial) {
   const auto parameters = network_.named_parameters();
   if (options_.nuclear_norm > 0) {
     for (const auto& space : spaces) {
@@ -83,7 +93,7 @@ void ProximalTraining::collect(const std::vector<ChannelSpace>& spaces) {
         const bool last = space.consumers.empty();
         if (!last && std::min(weight.size(0), inputs) > 1) {
           matrices_.push_back({name_of(producer), weight,
-                               options_.nuclear_norm * expected_norm(weight.size(0), inputs),
+                               options_.nuclear_norm * expected_norm(initial[producer.where]),
                                std::min(weight.size(0), inputs)});
           optimizer_.exempt_from_decay(weight);
         }
@@ -93,7 +103,7 @@ void ProximalTraining::collect(const std::vector<ChannelSpace>& spaces) {
   std::size_t place = 0;
   for (const auto& space : spaces) {
     if (!space.producers.empty() && !space.consumers.empty()) {
-      add_group(space, space.fixed ? 0 : lambda_of(space, place));
+      add_group(space, space.fixed ? 0 : lambda_of(space, place), initial);
       place += space.fixed ? 0 : 1;
     }
   }
@@ -113,7 +123,8 @@ double ProximalTraining::lambda_of(const ChannelSpace& space, std::size_t place)
   return result;
 }
 
-void ProximalTraining::add_group(const ChannelSpace& space, double lambda) {
+void ProximalTraining::add_group(const ChannelSpace& space, double lambda,
+                                 const nlohmann::json& initial) {
   const auto parameters = network_.named_parameters();
   Group group{.space = space, .members = {}, .lambda = lambda};
   const auto add = [&](const LayerPlace& layer) {
@@ -134,8 +145,15 @@ void ProximalTraining::add_group(const ChannelSpace& space, double lambda) {
       }
     }
   };
-  std::ranges::for_each(space.producers, add);
-  std::ranges::for_each(space.normalizations, add);
+  for (const auto& producer : space.producers) {
+    const auto& layer = initial[producer.where];
+    group.size += static_cast<double>(weights_of_neuron(layer)) + (layer["bias"] ? 1 : 0);
+    add(producer);
+  }
+  for (const auto& normalization : space.normalizations) {
+    group.size += 2.0 * static_cast<double>(normalization.per_channel);
+    add(normalization);
+  }
   groups_.push_back(group);
 }
 
@@ -247,7 +265,7 @@ torch::Tensor ProximalTraining::rows_of(const Group& group) const {
 torch::Tensor ProximalTraining::threshold(const Group& group, const torch::Tensor& rows,
                                           double step) const {
   const double alpha = options_.sparse_mix;
-  const double size = std::sqrt(static_cast<double>(rows.size(1)));
+  const double size = std::sqrt(group.size);
   return sparse_group_threshold(rows, step * group.lambda * (1 - alpha) * size,
                                 step * group.lambda * alpha);
 }
@@ -270,8 +288,29 @@ void ProximalTraining::put_rows(Group& group, const torch::Tensor& before, torch
   for (const auto& member : group.members) {
     const auto width = member.parameter.numel() / group.space.channels;
     member.parameter.detach().copy_(rows.narrow(1, first, width).reshape(member.parameter.sizes()));
-    optimizer_.clear_moments(member.parameter, dead);
+    auto shape = member.parameter.sizes().vec();
+    std::fill(shape.begin() + 1, shape.end(), 1);
+    optimizer_.clear_moments(
+        member.parameter,
+        dead.repeat_interleave(member.parameter.size(0) / dead.size(0)).view(shape));
     first += width;
+  }
+  if (dead.any().item<bool>()) {
+    forget_dead(group, dead);
+  }
+}
+
+// What reads a neuron that is zero does nothing, and gets no gradient any more. It would only count
+// in the norm of the neuron it belongs to; and a network without it must train as this one.
+void ProximalTraining::forget_dead(const Group& group, const torch::Tensor& dead) {
+  const auto parameters = network_.named_parameters();
+  for (const auto& consumer : group.space.consumers) {
+    auto weight = parameters[consumer.path + ".weight"];
+    std::vector<std::int64_t> shape(weight.dim(), 1);
+    shape[1] = weight.size(1);
+    const auto columns = dead.repeat_interleave(consumer.per_channel).view(shape);
+    weight.masked_fill_(columns, 0);
+    optimizer_.clear_moments(weight, columns);
   }
 }
 

@@ -62,14 +62,15 @@ struct LayerSize {
 /// the last application, where the step size of SGD with momentum mu is learning rate / (1 - mu),
 /// what a constant gradient moves a weight by; Adam's is the learning rate (a decoupled step). All
 /// ranks have the same weights afterwards: each decomposes some of the matrices, dealt out by cost.
-/// Neurons that vanish lose their momentum; at least one of each layer stays. Borrows what it is
-/// given.
+/// Neurons that vanish lose their momentum, and weights that read them vanish too; at least one
+/// neuron of each layer stays. Borrows what it is given.
 class ProximalTraining {
  public:
-  /// [collective] Switches weight decay off for what has a penalty. OptionError for a pattern that
-  /// no layer matches.
+  /// [collective] Switches weight decay off for what has a penalty. `initial` is the specification
+  /// whose sizes P_l and sigma_l are: where a network has shrunk on the way, the penalty stays that
+  /// of the whole one. OptionError for a pattern that no layer matches.
   ProximalTraining(const Communicator& world, Network& network, Optimizer& optimizer,
-                   const ProximalOptions& options);
+                   const ProximalOptions& options, const nlohmann::json& initial);
 
   /// [collective] Once after every optimiser step.
   void after_step(double learning_rate, bool epoch_ends);
@@ -95,6 +96,7 @@ class ProximalTraining {
     ChannelSpace space;
     std::vector<Member> members;
     double lambda = 0;
+    double size = 0;  ///< values of a neuron in the initial network
     bool warned = false;
   };
   struct Matrix {
@@ -105,8 +107,8 @@ class ProximalTraining {
     bool warned = false;
   };
 
-  void collect(const std::vector<ChannelSpace>& spaces);
-  void add_group(const ChannelSpace& space, double lambda);
+  void collect(const std::vector<ChannelSpace>& spaces, const nlohmann::json& initial);
+  void add_group(const ChannelSpace& space, double lambda, const nlohmann::json& initial);
   double lambda_of(const ChannelSpace& space, std::size_t place) const;
   void apply(double step);
   void shrink_ranks(double step);
@@ -115,6 +117,7 @@ class ProximalTraining {
   void put_matrix(Matrix& matrix, const LowRankMatrix& low);
   torch::Tensor rows_of(const Group& group) const;
   void put_rows(Group& group, const torch::Tensor& before, torch::Tensor rows);
+  void forget_dead(const Group& group, const torch::Tensor& dead);
   torch::Tensor threshold(const Group& group, const torch::Tensor& rows, double step) const;
   torch::Tensor exact_threshold(const Group& group, const torch::Tensor& rows, double step);
   /// [collective] Fills `results` by `compute(i)` on the rank that i is dealt to.

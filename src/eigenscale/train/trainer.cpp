@@ -44,7 +44,9 @@ Trainer::Trainer(const Communicator& world, Network& network, const LabelledSamp
       parallel_(world, network, options.optimizer, options.reducer) {
   options_.batches.type = network.weight_type();
   if (options.proximal.any()) {
-    proximal_.emplace(world, network, parallel_.optimizer(), options.proximal);
+    const auto& initial = options.initial_specification;
+    proximal_.emplace(world, network, parallel_.optimizer(), options.proximal,
+                      initial.is_null() ? network.specification() : initial);
   }
 }
 
@@ -55,11 +57,20 @@ TrainingEnd Trainer::run(const TrainingEvents& events) {
     proximal_->warn = events.warning;
   }
   TrainingEnd end = TrainingEnd::kEpochs;
+  if (save_first_) {
+    save();
+  }
   while (epoch_ < options_.epochs) {
     train_batch(events);
     const bool enough = batch_ == stream_->batches_per_epoch() && end_epoch(events);
     const bool due =
         options_.checkpoint_every > 0 ? step_ % options_.checkpoint_every == 0 : batch_ == 0;
+    if (batch_ == 0 && !stop_ && !enough && must_shrink()) {
+      // Saved by the trainer of the smaller network, so that a resumed run goes on as this one.
+      save_first_ = due;
+      end = TrainingEnd::kShrink;
+      break;
+    }
     if (due || stop_ || enough || epoch_ == options_.epochs) {
       save();
     }
@@ -220,6 +231,41 @@ Evaluation Trainer::evaluate(const LabelledSamples& samples) {
   return eigenscale::evaluate(world_, network_, samples, options_.batches.scale);
 }
 
+bool Trainer::must_shrink() const {
+  return proximal_ && options_.shrink_every > 0 && epoch_ % options_.shrink_every == 0 &&
+         epoch_ < options_.epochs &&
+         std::ranges::any_of(proximal_->layers(),
+                             [](const LayerSize& layer) { return layer.live < layer.neurons; });
+}
+
+ShrunkTraining Trainer::shrink() {
+  ShrunkTraining result{{network_.specification(), copies(network_)}, {}, state(), timer_};
+  result.state["save_first"] = save_first_;
+  const auto names = network_.named_parameters().keys();
+  const auto& optimizer = parallel_.optimizer();
+  for (std::size_t which = 0; which < optimizer.moments().size(); ++which) {
+    auto& moments = result.moments.emplace_back();
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      moments[names[i]] = optimizer.moment_of(which, i).clone();
+    }
+  }
+  remove_zero_neurons(result.model, result.moments);
+  return result;
+}
+
+void Trainer::adopt(const ShrunkTraining& shrunk) {
+  load_parameters(network_, shrunk.model.tensors, "the smaller network");
+  set_state(shrunk.state);
+  save_first_ = shrunk.state.at("save_first");
+  const auto names = network_.named_parameters().keys();
+  for (std::size_t which = 0; which < shrunk.moments.size(); ++which) {
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      parallel_.optimizer().moment_of(which, i).copy_(shrunk.moments[which].at(names[i]));
+    }
+  }
+  timer_ = shrunk.timer;
+}
+
 NamedTensors Trainer::best_model() const {
   return proximal_ || best_.empty() ? copies(network_) : best_;
 }
@@ -232,6 +278,7 @@ nlohmann::json Trainer::state() const {
     best = {{"accuracy", *best_accuracy_}, {"epoch", best_epoch_}};
   }
   return {{"setting", training_setting(network_, training_, options_)},
+          {"network", network_.specification()},
           {"ranks", world_.size()},
           {"step", step_},
           {"epoch", epoch_},
@@ -263,6 +310,23 @@ void Trainer::save() {
   saved_step_ = step_;
 }
 
+void Trainer::set_state(const nlohmann::json& state) {
+  step_ = state.at("step");
+  epoch_ = state.at("epoch");
+  batch_ = state.at("batch");
+  parallel_.optimizer().set_steps(state.at("optimizer_steps"));
+  parallel_.reducer().set_order(state.at("bucket_order"), state.at("bucket_order_is_final"));
+  const auto& sums = state.at("epoch_sums");
+  epoch_sums_ = {sums.at("loss"), sums.at("wrong"), sums.at("samples"), sums.at("seconds"), 0};
+  if (proximal_) {
+    proximal_->set_pending(state.at("proximal").at("pending"), state.at("proximal").at("steps"));
+  }
+  if (!state.at("best").is_null()) {
+    best_accuracy_ = state["best"].at("accuracy").get<double>();
+    best_epoch_ = state["best"].at("epoch");
+  }
+}
+
 void Trainer::restore(const std::filesystem::path& path) {
   const auto checkpoint = read_checkpoint(world_, path);
   const auto& state = checkpoint.state;
@@ -270,21 +334,8 @@ void Trainer::restore(const std::filesystem::path& path) {
     require_same_setting(state.at("setting"), training_setting(network_, training_, options_),
                          path);
     load_parameters(network_, checkpoint.model, path / "model.safetensors");
-    step_ = state.at("step");
-    epoch_ = state.at("epoch");
-    batch_ = state.at("batch");
-    parallel_.optimizer().set_steps(state.at("optimizer_steps"));
-    parallel_.reducer().set_order(state.at("bucket_order"), state.at("bucket_order_is_final"));
-    const auto& sums = state.at("epoch_sums");
-    epoch_sums_ = {sums.at("loss"), sums.at("wrong"), sums.at("samples"), sums.at("seconds"), 0};
-    if (proximal_) {
-      proximal_->set_pending(state.at("proximal").at("pending"), state.at("proximal").at("steps"));
-    }
-    if (!state.at("best").is_null()) {
-      best_accuracy_ = state["best"].at("accuracy").get<double>();
-      best_epoch_ = state["best"].at("epoch");
-      best_ = checkpoint.best;
-    }
+    set_state(state);
+    best_ = checkpoint.best;
   } catch (const Error& error) {  // every rank has read the same
     throw Error(error.exit_code(), error.what(), /*agreed=*/true);
   } catch (const nlohmann::json::exception& error) {

@@ -20,6 +20,7 @@
 #include "eigenscale/train/evaluation.h"
 #include "eigenscale/train/learning_rate.h"
 #include "eigenscale/train/proximal_training.h"
+#include "eigenscale/train/shrinking.h"
 
 namespace eigenscale {
 
@@ -32,6 +33,11 @@ struct TrainerOptions {
   LearningRateSchedule learning_rate;
   /// Penalties on neurons and ranks; none by default.
   ProximalOptions proximal;
+  /// End with kShrink after so many epochs when penalties have removed neurons; 0 for never.
+  std::int64_t shrink_every = 0;
+  /// The specification that training began with, where the network is what shrinking left of it;
+  /// checkpoints are of the same run when they have the same.
+  nlohmann::json initial_specification;
   /// Gradients of a larger norm are scaled down to it; 0 for never.
   double clip_norm = 0;
   /// Largest number of samples that one rank passes forward and backward at once; gradients of the
@@ -82,7 +88,7 @@ struct TrainingEvents {
 };
 
 /// How a call of `run()` ended.
-enum class TrainingEnd { kEpochs, kPatience, kStopped };
+enum class TrainingEnd { kEpochs, kPatience, kStopped, kShrink };
 
 /// Trains a network data-parallel by the mean cross-entropy of each global batch. The same samples
 /// make the same batches on any number of ranks, and gradients are divided by the number of samples
@@ -102,6 +108,12 @@ class Trainer {
   /// is a complete checkpoint. NumericalError (agreed) when the loss or a gradient is not finite;
   /// parameters are then those before that step, and the last checkpoint is the one before.
   TrainingEnd run(const TrainingEvents& events);
+
+  /// [local] What a trainer of a smaller network goes on with after `run()` ended with kShrink;
+  /// this trainer is done.
+  ShrunkTraining shrink();
+  /// [collective] Goes on from another trainer's; the network is one of that specification.
+  void adopt(const ShrunkTraining& shrunk);
 
   /// [collective] Of the network as it is, in evaluation mode.
   Evaluation evaluate(const LabelledSamples& samples);
@@ -133,6 +145,8 @@ class Trainer {
   bool end_epoch(const TrainingEvents& events);
   void save();
   nlohmann::json state() const;
+  void set_state(const nlohmann::json& state);
+  bool must_shrink() const;
   bool must_stop() const;
 
   const Communicator& world_;
@@ -158,6 +172,7 @@ class Trainer {
   Sums line_sums_;
   bool stop_ = false;
   std::int64_t saved_step_ = -1;
+  bool save_first_ = false;  ///< a checkpoint was due when the network shrank
 };
 
 }  // namespace eigenscale

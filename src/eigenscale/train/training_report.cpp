@@ -3,6 +3,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
+#include <map>
 
 #include "eigenscale/report/html_report.h"
 #include "eigenscale/report/svg_plot.h"
@@ -27,6 +28,7 @@ Series series(const std::string& name, const std::vector<Json>& lines, const std
 /// For each layer with neurons a curve of `what` over the epochs, as a share of its neurons.
 std::vector<Series> size_curves(const std::vector<Json>& lines, const char* what) {
   std::vector<Series> result;
+  std::map<std::string, double> neurons;
   for (const auto& line : lines) {
     if (!line.contains("layers")) {
       continue;
@@ -37,12 +39,14 @@ std::vector<Series> size_curves(const std::vector<Json>& lines, const char* what
         continue;
       }
       const auto name = layers[i]["name"].get<std::string>();
+      // Those it began with: layers may shrink on the way.
+      neurons.emplace(name, layers[i]["neurons"].get<double>());
       auto curve = std::ranges::find(result, name, &Series::name);
       if (curve == result.end()) {
         curve = result.insert(result.end(), Series{name, {}, {}});
       }
       curve->x.push_back(line["epoch"].get<double>());
-      curve->y.push_back(layers[i][what].get<double>() / layers[i]["neurons"].get<double>());
+      curve->y.push_back(layers[i][what].get<double>() / neurons.at(name));
     }
   }
   return result;

@@ -1,6 +1,8 @@
 #include "eigenscale/train/training_run.h"
 
 #include <algorithm>
+#include <fstream>
+#include <memory>
 #include <optional>
 
 #include "eigenscale/comm/agreement.h"
@@ -67,21 +69,21 @@ class TrainingRun {
           load_labelled_samples(world_, options_.validation_data, options_.validation_labels);
     }
     const auto specification = make_specification();
-    Network network(world_, specification, options_.precision, options_.trainer.batches.seed);
-    check_data(network);
-    auto trainer_options = options_.trainer;
-    trainer_options.checkpoints = directory_.file("checkpoints");
-    if (trainer_options.time_limit > 0) {  // of the run: reading counts
-      trainer_options.time_limit =
-          std::max(trainer_options.time_limit - (now_seconds() - begin_), 1e-9);
-    }
-    Trainer trainer(world_, network, *training_, validation_ ? &*validation_ : nullptr,
-                    trainer_options);
-    resume(trainer);
-    describe(network, trainer);
+    const auto newest = find_checkpoint();
+    make_trainer(specification, newest ? specification_of(*newest, specification) : specification);
+    check_data(*network_);
+    resume(*trainer_, newest);
+    describe(*network_, *trainer_);
 
     timers_.begin("train");
-    const auto end = trainer.run(events());
+    auto end = trainer_->run(events());
+    while (end == TrainingEnd::kShrink) {
+      const auto shrunk = trainer_->shrink();
+      make_trainer(specification, shrunk.model.specification);
+      trainer_->adopt(shrunk);
+      report_shrinking();
+      end = trainer_->run(events());
+    }
     if (progress_) {
       progress_->finish();
     }
@@ -92,14 +94,61 @@ class TrainingRun {
       spdlog::info(
           "stopped on request after step {} with a complete checkpoint in {}; --resume "
           "goes on",
-          trainer.steps(), directory_.file("checkpoints").string());
+          trainer_->steps(), directory_.file("checkpoints").string());
       return ExitCode::kStopped;
     }
-    finish(network, trainer, end);
+    finish(*network_, *trainer_, end);
     return ExitCode::kDone;
   }
 
  private:
+  /// [collective] A network of `specification`, and a trainer for it in a run that began with
+  /// `initial`.
+  void make_trainer(const nlohmann::json& initial, const nlohmann::json& specification) {
+    auto options = options_.trainer;
+    options.checkpoints = directory_.file("checkpoints");
+    options.initial_specification = initial;
+    if (options.time_limit > 0) {  // of the run: reading counts
+      options.time_limit = std::max(options.time_limit - (now_seconds() - begin_), 1e-9);
+    }
+    trainer_.reset();
+    network_ =
+        std::make_unique<Network>(world_, specification, options_.precision, options.batches.seed);
+    trainer_ = std::make_unique<Trainer>(world_, *network_, *training_,
+                                         validation_ ? &*validation_ : nullptr, options);
+  }
+
+  std::optional<std::filesystem::path> find_checkpoint() const {
+    return options_.resume ? newest_checkpoint(world_, directory_.file("checkpoints"))
+                           : std::nullopt;
+  }
+
+  /// What shrinking had left of the network at a checkpoint.
+  nlohmann::json specification_of(const std::filesystem::path& checkpoint,
+                                  const nlohmann::json& initial) const {
+    auto result = initial;
+    if (options_.trainer.shrink_every > 0) {
+      on_all_ranks(world_, [&] {
+        std::ifstream file(checkpoint / "state.json");
+        const auto state = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
+        if (state.is_object() && state.contains("network")) {  // else restoring says what is wrong
+          result = state["network"];
+        }
+      });
+    }
+    return result;
+  }
+
+  void report_shrinking() {
+    const auto parameters = network_->parameter_count();
+    write({{"phase", "shrink"},
+           {"step", trainer_->steps()},
+           {"epoch", trainer_->epochs_done()},
+           {"parameters", parameters}});
+    spdlog::info("  dead neurons leave: {} parameters, {:.3g} MFLOP a sample", parameters,
+                 static_cast<double>(specification_flops(network_->specification())) / 1e6);
+  }
+
   nlohmann::json make_specification() {
     const std::int64_t classes = largest_label(world_, *training_) + 1;
     nlohmann::json specification;
@@ -156,10 +205,8 @@ class TrainingRun {
     }
   }
 
-  void resume(Trainer& trainer) {
-    std::optional<std::filesystem::path> newest;
+  void resume(Trainer& trainer, const std::optional<std::filesystem::path>& newest) {
     if (options_.resume) {
-      newest = newest_checkpoint(world_, directory_.file("checkpoints"));
       if (newest) {
         trainer.restore(*newest);
         spdlog::info("going on from {}: {} epochs and {} steps done", newest->string(),
@@ -329,6 +376,8 @@ class TrainingRun {
   std::optional<Progress> progress_;
   std::optional<LabelledSamples> training_;
   std::optional<LabelledSamples> validation_;
+  std::unique_ptr<Network> network_;
+  std::unique_ptr<Trainer> trainer_;
   double communication_seconds_ = 0;
   std::vector<nlohmann::json> history_;
   std::vector<std::string> warnings_;

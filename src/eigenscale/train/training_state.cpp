@@ -29,7 +29,8 @@ nlohmann::json training_setting(const Network& network, const LabelledSamples& t
   const auto& optimizer = options.optimizer;
   const auto& proximal = options.proximal;
   const bool adam = optimizer.kind == OptimizerOptions::Kind::kAdam;
-  return {{"network", network.specification()},
+  const auto& initial = options.initial_specification;
+  return {{"network", initial.is_null() ? network.specification() : initial},
           {"precision", torch::toString(network.weight_type())},
           {"samples", training.count()},
           {"sample_shape", training.shape},
@@ -46,7 +47,8 @@ nlohmann::json training_setting(const Network& network, const LabelledSamples& t
           {"sparse-mix", proximal.sparse_mix},
           {"nuclear-norm", proximal.nuclear_norm},
           {"prox-exact", proximal.exact},
-          {"prox-every", proximal.every}};
+          {"prox-every", proximal.every},
+          {"shrink-every", options.shrink_every}};
 }
 
 void require_same_setting(const nlohmann::json& found, const nlohmann::json& expected,
