@@ -2,29 +2,102 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <vector>
 
-#include "eigenscale/core/errors.h"
+#include "eigenscale/linalg/redistribute.h"
 #include "eigenscale/linalg/scalapack.h"
 
 namespace eigenscale {
 namespace {
 
-[[maybe_unused]] void require_fit(const DistributedMatrix& sum, const DistributedMatrix& a,
-                                  std::int64_t size) {
+// Columns that travel at once, and columns of the sum that are computed at once: enough for BLAS to
+// run at its speed, few enough that what is above the diagonal does not matter.
+constexpr std::int64_t kTravelling = 512;
+constexpr std::int64_t kPanel = 256;
+
+void require_fit(const DistributedMatrix& sum, const DistributedMatrix& a) {
   const auto& layout = sum.layout();
-  if (layout.rows != size || layout.columns != size || !layout.has_square_blocks() ||
+  if (layout.rows != a.layout().rows || layout.columns != a.layout().rows ||
+      !layout.has_square_blocks() || layout.row_block != a.layout().row_block ||
       layout.grid != a.layout().grid || sum.scalar_type() != torch::kFloat64 ||
       a.scalar_type() != torch::kFloat64) {
     throw std::invalid_argument("a sum of products does not fit the matrix that is added");
   }
 }
 
-#ifndef EIGENSCALE_HAVE_SCALAPACK
-[[noreturn]] void refuse_ranks() {
-  throw OptionError(
-      "this build has no ScaLAPACK, which products over several ranks need; run on one rank");
+/// Where sorted `some`, which are all in sorted `all`, stand there.
+torch::Tensor positions(const torch::Tensor& all, const torch::Tensor& some) {
+  return torch::searchsorted(all, some);
 }
-#endif
+
+/// Those of sorted `a` that sorted `b` has, too.
+torch::Tensor common(const torch::Tensor& a, const torch::Tensor& b) {
+  if (a.numel() == 0 || b.numel() == 0) {
+    return torch::empty({0}, torch::kInt64);
+  }
+  const auto at = torch::searchsorted(b, a).clamp_max(b.numel() - 1);
+  return a.masked_select(b.index_select(0, at) == a);
+}
+
+/// The factors of this rank's part of A A^T, some columns of A at a time.
+class TravellingColumns {
+ public:
+  TravellingColumns(const DistributedMatrix& sum, const DistributedMatrix& a)
+      : a_(a), grid_(*a.layout().grid), rows_(sum.layout().global_rows()) {
+    const auto columns = sum.layout().global_columns();
+    std::vector<torch::Tensor> arriving;
+    for (int row = 0; row < grid_.rows(); ++row) {
+      // Columns of the grid have the same rows of A in each process row.
+      const int rank = row * grid_.columns() + grid_.column_index();
+      arriving.push_back(common(sum.layout().global_rows(rank), columns));
+      counts_.push_back(arriving.back().numel());
+    }
+    order_ = torch::argsort(torch::cat(arriving));
+    own_ = positions(rows_, arriving[grid_.row_index()]);
+    for (int column = 0; column < grid_.columns(); ++column) {
+      const int rank = grid_.row_index() * grid_.columns() + column;
+      widths_.push_back(a.layout().local_columns(rank));
+    }
+    width_ = std::max<std::int64_t>(1, kTravelling / grid_.columns());
+    pieces_ = (*std::ranges::max_element(widths_) + width_ - 1) / width_;
+  }
+
+  std::int64_t pieces() const { return pieces_; }
+
+  struct Factors {
+    torch::Tensor of_rows;     ///< columns of A x own rows of the sum
+    torch::Tensor of_columns;  ///< own columns of the sum x columns of A, in the same order
+  };
+
+  /// [collective]
+  Factors piece(std::int64_t index) const {
+    Communicator::Counts counts;
+    std::int64_t total = 0;
+    for (const auto width : widths_) {
+      counts.push_back(std::clamp<std::int64_t>(width - index * width_, 0, width_));
+      total += counts.back();
+    }
+    const auto own = a_.local().t().narrow(
+        0, std::min(index * width_, widths_[grid_.column_index()]), counts[grid_.column_index()]);
+    auto of_rows = torch::empty({total, own.size(1)}, torch::kFloat64);
+    grid_.row().all_gather(of_rows, own.contiguous(), counts);
+    const auto mine = of_rows.index_select(1, own_).t().contiguous();
+    auto arrived = torch::empty({order_.numel(), total}, torch::kFloat64);
+    grid_.column().all_gather(arrived, mine, counts_);
+    return {of_rows, arrived.index_select(0, order_)};
+  }
+
+ private:
+  const DistributedMatrix& a_;
+  const ProcessGrid& grid_;
+  torch::Tensor rows_;
+  Communicator::Counts counts_;  ///< rows that arrive from each process row
+  torch::Tensor order_;          ///< of those by their index
+  torch::Tensor own_;            ///< own rows that travel, by position
+  std::vector<std::int64_t> widths_;
+  std::int64_t width_ = 1;
+  std::int64_t pieces_ = 0;
+};
 
 }  // namespace
 
@@ -58,29 +131,36 @@ void mirror_lower(const torch::Tensor& matrix) {
   }
 }
 
-void add_gram(DistributedMatrix& sum, const DistributedMatrix& a, bool transpose_second) {
-  const int n = static_cast<int>(transpose_second ? a.layout().rows : a.layout().columns);
-  const int k = static_cast<int>(transpose_second ? a.layout().columns : a.layout().rows);
-  require_fit(sum, a, n);
-  const char* transpose = transpose_second ? "N" : "T";
-  const double one = 1;
+void add_gram(DistributedMatrix& sum, const DistributedMatrix& a) {
+  require_fit(sum, a);
   if (sum.layout().grid->all().size() == 1) {
+    const int n = static_cast<int>(a.layout().rows);
+    const int k = static_cast<int>(a.layout().columns);
+    const double one = 1;
     const int leading = static_cast<int>(a.leading_dimension());
     const int sum_leading = static_cast<int>(sum.leading_dimension());
-    dsyrk_("L", transpose, &n, &k, &one, a.local().data_ptr<double>(), &leading, &one,
+    dsyrk_("L", "N", &n, &k, &one, a.local().data_ptr<double>(), &leading, &one,
            sum.local().data_ptr<double>(), &sum_leading);
     return;
   }
-#ifdef EIGENSCALE_HAVE_SCALAPACK
-  const auto a_descriptor = a.layout().descriptor(a.leading_dimension());
-  const auto descriptor = sum.layout().descriptor(sum.leading_dimension());
-  const int first = 1;
-  pdsyrk_("L", transpose, &n, &k, &one, a.local().data_ptr<double>(), &first, &first,
-          a_descriptor.data(), &one, sum.local().data_ptr<double>(), &first, &first,
-          descriptor.data());
-#else
-  refuse_ranks();
-#endif
+  const TravellingColumns travelling(sum, a);
+  const auto rows = sum.layout().global_rows();
+  const auto columns = sum.layout().global_columns();
+  const auto transposed = sum.local().t();  // row-major
+  for (std::int64_t index = 0; index < travelling.pieces(); ++index) {
+    const auto [of_rows, of_columns] = travelling.piece(index);
+    for (std::int64_t first = 0; first < columns.numel(); first += kPanel) {
+      const auto width = std::min(kPanel, columns.numel() - first);
+      // Rows from the panel's first column on: below the diagonal, or just above it.
+      const auto top = torch::searchsorted(rows, columns.narrow(0, first, 1)).item<std::int64_t>();
+      const auto height = rows.numel() - top;
+      if (height > 0) {
+        transposed.narrow(0, first, width)
+            .narrow(1, top, height)
+            .addmm_(of_columns.narrow(0, first, width), of_rows.narrow(1, top, height));
+      }
+    }
+  }
 }
 
 void mirror_lower(DistributedMatrix& matrix) {
@@ -89,16 +169,7 @@ void mirror_lower(DistributedMatrix& matrix) {
     mirror_lower(matrix.local());
     return;
   }
-#ifdef EIGENSCALE_HAVE_SCALAPACK
-  auto transposed = DistributedMatrix::zeros(layout, torch::kFloat64);
-  const auto descriptor = layout.descriptor(matrix.leading_dimension());
-  const auto transposed_descriptor = layout.descriptor(transposed.leading_dimension());
-  const int n = static_cast<int>(layout.rows);
-  const int first = 1;
-  const double one = 1;
-  const double zero = 0;
-  pdtran_(&n, &n, &one, matrix.local().data_ptr<double>(), &first, &first, descriptor.data(), &zero,
-          transposed.local().data_ptr<double>(), &first, &first, transposed_descriptor.data());
+  const auto transposed = redistribute_transposed(matrix, layout);
   // Of each column the rows above the diagonal, which come first.
   const auto rows = layout.global_rows();
   const auto columns = layout.global_columns();
@@ -110,9 +181,6 @@ void mirror_lower(DistributedMatrix& matrix) {
         .narrow(0, 0, count)
         .copy_(transposed.local().select(1, j).narrow(0, 0, count));
   }
-#else
-  refuse_ranks();
-#endif
 }
 
 }  // namespace eigenscale

@@ -16,10 +16,12 @@ void add_gram(const torch::Tensor& sum, const torch::Tensor& x);
 /// [local] Copies the lower triangle of a square matrix over the upper one.
 void mirror_lower(const torch::Tensor& matrix);
 
-/// [collective] Adds A^T A, or A A^T with `transpose_second`, to the lower triangle of `sum`, which
-/// lies on A's grid in square blocks; double. One rank uses BLAS, more ranks ScaLAPACK's pdsyrk.
-/// OptionError in builds without ScaLAPACK on more than one rank.
-void add_gram(DistributedMatrix& sum, const DistributedMatrix& a, bool transpose_second = false);
+/// [collective] Adds A A^T to the lower triangle of `sum` (entries above it in the same panel of
+/// columns get what belongs there, or nothing), which lies on A's grid in square blocks of A's row
+/// block; double. A's columns may lie in any way: some hundred at a time travel within process rows
+/// and columns, and every rank multiplies what its part of the sum needs. Not ScaLAPACK's pdsyrk,
+/// which takes twice as long (docs/performance.md).
+void add_gram(DistributedMatrix& sum, const DistributedMatrix& a);
 
 /// [collective] As above, of a distributed matrix in square blocks.
 void mirror_lower(DistributedMatrix& matrix);

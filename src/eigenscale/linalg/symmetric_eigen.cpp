@@ -44,15 +44,13 @@ EigenSolver choose(const BlockCyclicLayout& layout, EigenRange range) {
   if (!elpa_can_solve(layout)) {
     return EigenSolver::kScalapack;
   }
-  // Below this share of vectors the two-stage solver's cheaper reduction outweighs its dearer
-  // back-transformation, from this size on. Estimates: not yet measured over sizes and shares.
-  constexpr double kTwoStageShare = 0.05;
-  constexpr std::int64_t kTwoStageSize = 2000;
-  const bool few =
-      range.kind != Kind::kAll &&
-      static_cast<double>(range.count) < kTwoStageShare * static_cast<double>(layout.rows);
-  return few && layout.rows >= kTwoStageSize ? EigenSolver::kElpaTwoStage
-                                             : EigenSolver::kElpaOneStage;
+  // The two-stage solver's reduction is cheaper where a matrix does not fit the cache, and its
+  // back-transformation dearer for every vector: below a share of vectors that grows with the size
+  // it wins. docs/performance.md has the measurements this line goes through.
+  const auto n = static_cast<double>(layout.rows);
+  const double share = range.kind == Kind::kAll ? 1 : static_cast<double>(range.count) / n;
+  const double break_even = 0.02 + 0.18 * std::min((n - 2000) / 2000, 1.0);
+  return n >= 2000 && share < break_even ? EigenSolver::kElpaTwoStage : EigenSolver::kElpaOneStage;
 }
 
 /// The first `count` columns, without a copy.

@@ -46,7 +46,7 @@ void GramAccumulator::add(const torch::Tensor& rows) {
   add(distribute_samples(sum_.layout().grid, rows.to(torch::kFloat64)));
 }
 
-void GramAccumulator::add(const DistributedMatrix& samples) { add_gram(sum_, samples, true); }
+void GramAccumulator::add(const DistributedMatrix& samples) { add_gram(sum_, samples); }
 
 DistributedMatrix GramAccumulator::take_sum() {
   mirror_lower(sum_);

@@ -64,7 +64,7 @@ WhiteningTransform whitening_transform(const DistributedMatrix& covariance,
   }
   // A product with its own transpose has one triangle only to compute.
   result.matrix = DistributedMatrix::zeros(covariance.layout(), torch::kFloat64);
-  add_gram(result.matrix, scaled_columns(result.components, factors.sqrt()), true);
+  add_gram(result.matrix, scaled_columns(result.components, factors.sqrt()));
   mirror_lower(result.matrix);
   return result;
 }
