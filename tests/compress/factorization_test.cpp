@@ -69,6 +69,19 @@ TEST(FactorizationTest, FactorsAreMadeOnlyWhereTheySave) {
   EXPECT_EQ(change(original, model), 0);
 }
 
+TEST(FactorizationTest, AFactorisedNetworkCanBeFactorisedAgain) {
+  auto model = model_of("mlp:30,24");
+  make_rank(model.tensors["layers.linear2.weight"], 8);
+  factorize(model, 1.0);
+  const auto once = model;
+  make_rank(model.tensors["layers.linear2.weight"], 2);
+  const auto before = model;
+  factorize(model, 1.0);
+  EXPECT_TRUE(model.tensors.contains("layers.linear2-basis2.weight"));
+  EXPECT_LT(model.parameter_count(), once.parameter_count());
+  EXPECT_LE(change(before, model), 1e-10);
+}
+
 // Squares 16, 4, 1, 1 of 22: 0.72, 0.90, 0.95 and all of them.
 TEST(FactorizationTest, TheRankHoldsTheShareOfSquares) {
   auto model = model_of("mlp:30,24");

@@ -201,6 +201,51 @@ TEST(ProximalTrainingTest, RanksShrinkByTheNuclearNormOfEveryLayer) {
   EXPECT_EQ(p.training.layers()[1].rank, low.rank);
 }
 
+TEST(ProximalTrainingTest, WeightsThatReadDeadNeuronsVanishInEitherOrderOfPenalties) {
+  for (const bool exact : {false, true}) {
+    ProximalOptions options{.group_sparsity = 1e-3, .nuclear_norm = 1e-3, .exact = exact};
+    Penalised p(world(), small_network("mlp:9,7", nullptr), options);
+    {
+      const torch::NoGradGuard no_grad;
+      p.parameter("linear1.weight")[3].mul_(1e-6);
+    }
+    p.training.after_step(0.1, true);
+    ASSERT_TRUE((p.rows("linear1")[3] == 0).all().item<bool>()) << exact;
+    EXPECT_TRUE((p.parameter("linear2.weight").select(1, 3) == 0).all().item<bool>()) << exact;
+    EXPECT_TRUE(p.training.has_dead_neurons());
+  }
+}
+
+TEST(ProximalTrainingTest, TheExactOperatorSparesLayersThatAPenaltyWouldRemove) {
+  ProximalOptions options{.group_sparsity = 1e-4, .nuclear_norm = 100, .exact = true};
+  Penalised p(world(), small_network("mlp:9,7", nullptr), options);
+  std::vector<std::string> warnings;
+  p.training.warn = [&](const std::string& text) { warnings.push_back(text); };
+  const auto before = p.rows("linear1");
+  p.training.after_step(0.1, true);
+  EXPECT_TRUE(
+      torch::allclose(p.rows("linear1"), group_threshold(before, 1e-4 * std::sqrt(65.0)), 0, 1e-6));
+  ASSERT_EQ(warnings.size(), 2U);
+  EXPECT_THAT(warnings[0], HasSubstr("would remove layer linear1"));
+}
+
+TEST(ProximalTrainingTest, WeightsThatAreNotFiniteEndTheRunOnAllRanks) {
+  ProximalOptions options{.group_sparsity = 1e-4, .nuclear_norm = 1e-4};
+  Penalised p(world(), small_network("mlp:9,7", nullptr), options);
+  {
+    const torch::NoGradGuard no_grad;
+    p.parameter("linear2.weight")[0][0] = std::nan("");
+  }
+  try {
+    p.training.after_step(0.1, true);
+    FAIL() << "went on with a weight that is not a number";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit_code(), ExitCode::kNumerical);
+    EXPECT_TRUE(error.agreed());
+    EXPECT_THAT(error.what(), HasSubstr("linear2"));
+  }
+}
+
 TEST(ProximalTrainingTest, LargeMatricesAreDecomposedTogetherWithTheSameResult) {
   if (!ProcessGrid::supports(world().size())) {
     GTEST_SKIP() << "this build multiplies on one rank only";
@@ -285,6 +330,45 @@ TEST(ProximalTrainingTest, AResumedRunIsBitIdentical) {
   world().barrier();
   options.checkpoint_every = 1000;
   EXPECT_TRUE(test::identical(run(true), whole));
+}
+
+// A run that ends where it would have shrunk, and goes on for more epochs, shrinks first.
+TEST(ProximalTrainingTest, ShrinkingWhereARunWasStoppedIsTheSameRun) {
+  const test::SharedDirectory directory;
+  const auto samples = test::three_textures(world());
+  const auto initial = small_network("mlp:20,12", nullptr);
+  auto options = small_run();
+  options.proximal = {.group_sparsity = 0.03};
+  options.shrink_every = 2;
+  options.initial_specification = initial;
+  const auto run = [&](std::int64_t epochs, bool resume) {
+    options.epochs = epochs;
+    auto network = std::make_unique<Network>(world(), initial, torch::kFloat32, 3);
+    auto trainer = std::make_unique<Trainer>(world(), *network, samples, &samples, options);
+    if (resume) {
+      trainer->restore(directory.path() / "step-0000000020");
+    }
+    std::vector<std::int64_t> shrunk_at;
+    while (trainer->run({}) == TrainingEnd::kShrink) {
+      shrunk_at.push_back(trainer->epochs_done());
+      const auto shrunk = trainer->shrink();
+      trainer.reset();
+      network = std::make_unique<Network>(world(), shrunk.model.specification, torch::kFloat32, 3);
+      trainer = std::make_unique<Trainer>(world(), *network, samples, &samples, options);
+      trainer->adopt(shrunk);
+    }
+    return std::pair(trainer->best_model(), shrunk_at);
+  };
+  const auto [whole, shrunk_at] = run(8, false);
+  ASSERT_FALSE(shrunk_at.empty());
+  ASSERT_EQ(shrunk_at.front(), 4);
+  EXPECT_LT(whole.at("layers.linear1.weight").size(0), 20);
+  options.checkpoints = directory.path();
+  run(4, false);
+  world().barrier();
+  const auto [resumed, again_at] = run(8, true);
+  EXPECT_EQ(again_at, shrunk_at);
+  EXPECT_TRUE(test::identical(resumed, whole));
 }
 
 /// Full-batch training to the outputs of a teacher.

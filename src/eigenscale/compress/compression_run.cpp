@@ -267,6 +267,13 @@ class CompressionRun {
 }  // namespace
 
 void run_compression(const Communicator& world, const CompressionRunOptions& options) {
+  on_all_ranks(world, [&] {
+    std::error_code ignored;
+    if (std::filesystem::equivalent(options.model, options.output, ignored)) {
+      throw OptionError("--output is the folder of --model '" + options.model +
+                        "', which would be overwritten; give another one");
+    }
+  });
   CompressionRun(world, options).run();
 }
 

@@ -65,13 +65,18 @@ class Factorizer {
     std::vector<std::int64_t> coordinates_shape(weight.dim(), 1);
     coordinates_shape[0] = m;
     coordinates_shape[1] = rank;
-    model_.tensors[path + "-basis.weight"] =
+    // A layer that was factorised before has one.
+    std::string basis_name = name + "-basis";
+    for (int number = 2; model_.tensors.contains(parent + "." + basis_name + ".weight"); ++number) {
+      basis_name = name + "-basis" + std::to_string(number);
+    }
+    model_.tensors[parent + "." + basis_name + ".weight"] =
         (roots.unsqueeze(1) * right.narrow(0, 0, rank)).view(basis_shape).to(weight.scalar_type());
     model_.tensors[path + ".weight"] = (left.narrow(1, 0, rank) * roots.unsqueeze(0))
                                            .view(coordinates_shape)
                                            .to(weight.scalar_type());
     Json basis = layer;
-    basis["name"] = name + "-basis";
+    basis["name"] = basis_name;
     basis["outputs"] = rank;
     basis["bias"] = false;
     before.push_back(basis);

@@ -14,7 +14,7 @@ torch::Tensor group_threshold(const torch::Tensor& rows, double threshold) {
   const auto norms = rows.norm(2, {1}, /*keepdim=*/true);
   // A zero row would divide by zero; it stays zero.
   const auto factors = (1 - threshold / norms).clamp_min(0);
-  return torch::where(norms > threshold, rows * factors, torch::zeros_like(rows));
+  return torch::where(norms <= threshold, torch::zeros_like(rows), rows * factors);
 }
 
 torch::Tensor sparse_group_threshold(const torch::Tensor& rows, double group, double elements) {

@@ -76,7 +76,7 @@ ProximalTraining::ProximalTraining(const Communicator& world, Network& network,
     const auto m = matrix.parameter.size(0);
     return std::min(m, matrix.parameter.numel() / m) >= options_.distributed_from;
   });
-  if (large && world_.size() > 1) {
+  if (large && world_.size() > 1 && ProcessGrid::supports(world_.size())) {
     const auto [rows, columns] = ProcessGrid::squarest(world_.size());
     grid_ = std::make_shared<ProcessGrid>(world_, rows, columns);
   }
@@ -92,9 +92,10 @@ void ProximalTraining::collect(const std::vector<ChannelSpace>& spaces,
         const auto inputs = weight.numel() / weight.size(0);
         const bool last = space.consumers.empty();
         if (!last && std::min(weight.size(0), inputs) > 1) {
-          matrices_.push_back({name_of(producer), weight,
+          matrices_.push_back({name_of(producer),
+                               weight,
                                options_.nuclear_norm * expected_norm(initial[producer.where]),
-                               std::min(weight.size(0), inputs)});
+                               {}});
           optimizer_.exempt_from_decay(weight);
         }
       }
@@ -162,13 +163,13 @@ void ProximalTraining::set_pending(double pending, std::int64_t steps) {
   pending_steps_ = steps;
 }
 
-void ProximalTraining::after_step(double learning_rate, bool epoch_ends) {
+void ProximalTraining::after_step(double learning_rate, bool epoch_ends, bool last) {
   const auto& optimizer = optimizer_.options();
   pending_ += optimizer.kind == OptimizerOptions::Kind::kSgd
                   ? learning_rate / (1 - optimizer.momentum)
                   : learning_rate;
   ++pending_steps_;
-  if (options_.every == 0 ? epoch_ends : pending_steps_ >= options_.every) {
+  if (last || (options_.every == 0 ? epoch_ends : pending_steps_ >= options_.every)) {
     apply(pending_);
     set_pending(0, 0);
   }
@@ -177,6 +178,7 @@ void ProximalTraining::after_step(double learning_rate, bool epoch_ends) {
 void ProximalTraining::apply(double step) {
   const TraceSpan span("proximal step");
   const torch::NoGradGuard no_grad;
+  require_finite();
   if (options_.exact) {
     shrink_exactly(step);
     return;
@@ -185,6 +187,21 @@ void ProximalTraining::apply(double step) {
     shrink_ranks(step);
   }
   shrink_groups(step);
+}
+
+// All ranks have the same weights, so that all find the same.
+void ProximalTraining::require_finite() const {
+  for (const auto& group : groups_) {
+    for (const auto& member : group.members) {
+      if (!member.parameter.isfinite().all().item<bool>()) {
+        throw Error(ExitCode::kNumerical,
+                    "a weight of layer " + group.space.name() +
+                        " is not finite; lower --learning-rate, set --clip-norm or look at the "
+                        "scale of the data",
+                    /*agreed=*/true);
+      }
+    }
+  }
 }
 
 void ProximalTraining::deal(const std::vector<double>& costs, std::vector<torch::Tensor>& results,
@@ -243,9 +260,16 @@ void ProximalTraining::shrink_ranks(double step) {
 }
 
 void ProximalTraining::put_matrix(Matrix& matrix, const LowRankMatrix& low) {
+  note_rank(matrix, low.rank);
   if (low.rank > 0) {
     matrix.parameter.detach().copy_(low.matrix.view(matrix.parameter.sizes()));
-    matrix.rank = low.rank;
+  }
+}
+
+/// A rank of 0 means that the penalty was not applied.
+void ProximalTraining::note_rank(Matrix& matrix, std::int64_t rank) {
+  if (rank > 0) {
+    matrix.rank = rank;
   } else if (!matrix.warned) {
     matrix.warned = true;
     warn("the nuclear norm penalty " + short_text(options_.nuclear_norm) + " would remove layer " +
@@ -270,8 +294,10 @@ torch::Tensor ProximalTraining::threshold(const Group& group, const torch::Tenso
                                 step * group.lambda * alpha);
 }
 
-void ProximalTraining::put_rows(Group& group, const torch::Tensor& before, torch::Tensor rows) {
-  auto dead = (rows == 0).all(1);
+// Which rows are dead: none of a group without a penalty on neurons, whatever its ranks.
+torch::Tensor ProximalTraining::put_rows(Group& group, const torch::Tensor& before,
+                                         torch::Tensor rows) {
+  auto dead = (rows == 0).all(1) & (group.lambda > 0);
   if (dead.all().item<bool>()) {
     const auto strongest = before.norm(2, {1}).argmax().item<std::int64_t>();
     if (!group.warned) {
@@ -295,14 +321,15 @@ void ProximalTraining::put_rows(Group& group, const torch::Tensor& before, torch
         dead.repeat_interleave(member.parameter.size(0) / dead.size(0)).view(shape));
     first += width;
   }
-  if (dead.any().item<bool>()) {
-    forget_dead(group, dead);
-  }
+  return dead;
 }
 
 // What reads a neuron that is zero does nothing, and gets no gradient any more. It would only count
 // in the norm of the neuron it belongs to; and a network without it must train as this one.
 void ProximalTraining::forget_dead(const Group& group, const torch::Tensor& dead) {
+  if (!dead.any().item<bool>()) {
+    return;
+  }
   const auto parameters = network_.named_parameters();
   for (const auto& consumer : group.space.consumers) {
     auto weight = parameters[consumer.path + ".weight"];
@@ -318,41 +345,59 @@ void ProximalTraining::shrink_groups(double step) {
   for (auto& group : groups_) {
     if (group.lambda > 0) {
       const auto rows = rows_of(group);
-      put_rows(group, rows, threshold(group, rows, step));
+      forget_dead(group, put_rows(group, rows, threshold(group, rows, step)));
     }
   }
 }
 
-torch::Tensor ProximalTraining::exact_threshold(const Group& group, const torch::Tensor& rows,
-                                                double step) {
-  const auto ranks = [&](const torch::Tensor& point) {
-    auto result = point.clone();
+ProximalTraining::ExactStep ProximalTraining::exact_threshold(const Group& group,
+                                                              const torch::Tensor& rows,
+                                                              double step) const {
+  ExactStep result{.rows = {}, .ranks = {}, .gap = 0};
+  const auto part = [&](const torch::Tensor& point, const Member& member, std::int64_t first) {
+    return point.narrow(1, first, member.parameter.numel() / group.space.channels);
+  };
+  // Calls work(member, its first column) for those with a penalty on their rank that leaves some.
+  const auto for_each_matrix = [&](const auto& work) {
     std::int64_t first = 0;
     for (const auto& member : group.members) {
-      const auto width = member.parameter.numel() / group.space.channels;
       if (member.matrix) {
-        auto& matrix = matrices_[*member.matrix];
-        const auto low = singular_value_threshold(point.narrow(1, first, width), step * matrix.tau);
-        result.narrow(1, first, width).copy_(low.matrix);
-        matrix.rank = low.rank;
+        work(member, first);
       }
-      first += width;
+      first += member.parameter.numel() / group.space.channels;
     }
-    return result;
   };
-  return proximal_of_sum(
-             rows, [&](const torch::Tensor& point) { return threshold(group, point, step); }, ranks,
-             kExactTolerance, kExactIterations)
-      .point;
+  for_each_matrix([&](const Member& member, std::int64_t first) {
+    result.ranks[*member.matrix] =
+        singular_value_threshold(part(rows, member, first), step * matrices_[*member.matrix].tau)
+            .rank;
+  });
+  const auto spared = result.ranks;
+  const auto ranks = [&](const torch::Tensor& point) {
+    auto low_rank = point.clone();
+    for_each_matrix([&](const Member& member, std::int64_t first) {
+      if (spared.at(*member.matrix) > 0) {
+        const auto low = singular_value_threshold(part(point, member, first),
+                                                  step * matrices_[*member.matrix].tau);
+        part(low_rank, member, first).copy_(low.matrix);
+        result.ranks[*member.matrix] = low.rank;
+      }
+    });
+    return low_rank;
+  };
+  const auto sum = proximal_of_sum(
+      rows, [&](const torch::Tensor& point) { return threshold(group, point, step); }, ranks,
+      kExactTolerance, kExactIterations);
+  result.rows = sum.point;
+  const double largest = rows.abs().max().item<double>();
+  result.gap = largest > 0 ? sum.gap / largest : 0;
+  return result;
 }
 
 void ProximalTraining::shrink_exactly(double step) {
   std::vector<double> costs;
   std::vector<torch::Tensor> results;
   std::vector<torch::Tensor> before;
-  for (auto& matrix : matrices_) {
-    matrix.rank = 0;
-  }
   for (const auto& group : groups_) {
     before.push_back(rows_of(group));
     results.push_back(torch::empty_like(before.back()));
@@ -362,14 +407,43 @@ void ProximalTraining::shrink_exactly(double step) {
     }
     costs.push_back(cost);
   }
-  deal(costs, results,
-       [&](std::size_t i) { results[i].copy_(exact_threshold(groups_[i], before[i], step)); });
+  auto ranks = torch::zeros({std::ssize(matrices_)}, torch::kInt64);
+  double gap = 0;
+  deal(costs, results, [&](std::size_t i) {
+    const auto exact = exact_threshold(groups_[i], before[i], step);
+    results[i].copy_(exact.rows);
+    gap = std::max(gap, exact.gap);
+    for (const auto& [matrix, rank] : exact.ranks) {
+      ranks[static_cast<std::int64_t>(matrix)] = rank;
+    }
+  });
+  if (world_.size() > 1) {
+    world_.all_reduce(ranks, ReduceOp::kMax);
+    gap = all_reduce(world_, gap, ReduceOp::kMax);
+  }
+  for (std::size_t i = 0; i < matrices_.size(); ++i) {
+    note_rank(matrices_[i], ranks[static_cast<std::int64_t>(i)].item<std::int64_t>());
+  }
+  if (gap > kExactTolerance && !warned_of_gap_) {
+    warned_of_gap_ = true;
+    warn("the exact proximal operator was left after " + std::to_string(kExactIterations) +
+         " iterations, " + short_text(gap) + " of the largest weight from its fixed point");
+  }
+  // All results first: they were computed from the weights before any neuron was forgotten.
+  std::vector<torch::Tensor> dead;
   for (std::size_t i = 0; i < groups_.size(); ++i) {
-    put_rows(groups_[i], before[i], results[i]);
+    dead.push_back(put_rows(groups_[i], before[i], results[i]));
   }
-  for (auto& matrix : matrices_) {
-    matrix.rank = all_reduce(world_, matrix.rank, ReduceOp::kMax);
+  for (std::size_t i = 0; i < groups_.size(); ++i) {
+    forget_dead(groups_[i], dead[i]);
   }
+}
+
+bool ProximalTraining::has_dead_neurons() const {
+  return std::ranges::any_of(groups_, [&](const Group& group) {
+    const auto dead = (rows_of(group) == 0).all(1);
+    return !group.space.fixed && dead.any().item<bool>() && !dead.all().item<bool>();
+  });
 }
 
 std::vector<LayerSize> ProximalTraining::layers() const {
@@ -380,7 +454,9 @@ std::vector<LayerSize> ProximalTraining::layers() const {
       result.push_back({name_of(producer), group.space.channels, live, {}});
       for (const auto& matrix : matrices_) {
         if (matrix.name == result.back().name) {
-          result.back().rank = std::min(matrix.rank, live);
+          if (matrix.rank) {
+            result.back().rank = std::min(*matrix.rank, live);
+          }
         }
       }
     }

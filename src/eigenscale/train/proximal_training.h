@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -54,7 +55,8 @@ struct LayerSize {
   std::string name;
   std::int64_t neurons = 0;
   std::int64_t live = 0;
-  /// As the last threshold left it; none without `nuclear_norm`.
+  /// As the last threshold on singular values left it (one on single weights may raise it again);
+  /// none before the first.
   std::optional<std::int64_t> rank;
 };
 
@@ -72,8 +74,12 @@ class ProximalTraining {
   ProximalTraining(const Communicator& world, Network& network, Optimizer& optimizer,
                    const ProximalOptions& options, const nlohmann::json& initial);
 
-  /// [collective] Once after every optimiser step.
-  void after_step(double learning_rate, bool epoch_ends);
+  /// [collective] Once after every optimiser step; what is pending acts in the last one.
+  /// NumericalError (agreed) for weights that are not finite.
+  void after_step(double learning_rate, bool epoch_ends, bool last = false);
+
+  /// [local] Whether a neuron is zero that could leave the network.
+  bool has_dead_neurons() const;
 
   /// [local]
   std::vector<LayerSize> layers() const;
@@ -103,8 +109,14 @@ class ProximalTraining {
     std::string name;
     torch::Tensor parameter;
     double tau = 0;
-    std::int64_t rank = 0;
+    std::optional<std::int64_t> rank;
     bool warned = false;
+  };
+
+  struct ExactStep {
+    torch::Tensor rows;
+    std::map<std::size_t, std::int64_t> ranks;  ///< by matrix; 0 where the penalty left none
+    double gap = 0;                             ///< share of the largest weight
   };
 
   void collect(const std::vector<ChannelSpace>& spaces, const nlohmann::json& initial);
@@ -116,10 +128,12 @@ class ProximalTraining {
   void shrink_exactly(double step);
   void put_matrix(Matrix& matrix, const LowRankMatrix& low);
   torch::Tensor rows_of(const Group& group) const;
-  void put_rows(Group& group, const torch::Tensor& before, torch::Tensor rows);
+  torch::Tensor put_rows(Group& group, const torch::Tensor& before, torch::Tensor rows);
+  void require_finite() const;
   void forget_dead(const Group& group, const torch::Tensor& dead);
   torch::Tensor threshold(const Group& group, const torch::Tensor& rows, double step) const;
-  torch::Tensor exact_threshold(const Group& group, const torch::Tensor& rows, double step);
+  ExactStep exact_threshold(const Group& group, const torch::Tensor& rows, double step) const;
+  void note_rank(Matrix& matrix, std::int64_t rank);
   /// [collective] Fills `results` by `compute(i)` on the rank that i is dealt to.
   void deal(const std::vector<double>& costs, std::vector<torch::Tensor>& results,
             const std::function<void(std::size_t)>& compute) const;
@@ -131,6 +145,7 @@ class ProximalTraining {
   std::vector<Group> groups_;
   std::vector<Matrix> matrices_;
   std::shared_ptr<const ProcessGrid> grid_;
+  bool warned_of_gap_ = false;
   double pending_ = 0;
   std::int64_t pending_steps_ = 0;
 };

@@ -57,8 +57,12 @@ TrainingEnd Trainer::run(const TrainingEvents& events) {
     proximal_->warn = events.warning;
   }
   TrainingEnd end = TrainingEnd::kEpochs;
+  if (batch_ == 0 && epoch_ > 0 && must_shrink()) {
+    return TrainingEnd::kShrink;  // stopped there before
+  }
   if (save_first_) {
     save();
+    save_first_ = false;
   }
   while (epoch_ < options_.epochs) {
     train_batch(events);
@@ -117,7 +121,8 @@ void Trainer::train_batch(const TrainingEvents& events) {
   }
   if (proximal_) {
     const auto scope = timer_.scope("proximal step");
-    proximal_->after_step(learning_rate, batch_ + 1 == stream_->batches_per_epoch());
+    const bool epoch_ends = batch_ + 1 == stream_->batches_per_epoch();
+    proximal_->after_step(learning_rate, epoch_ends, epoch_ends && epoch_ + 1 == options_.epochs);
   }
   ++step_;
   ++batch_;
@@ -233,14 +238,13 @@ Evaluation Trainer::evaluate(const LabelledSamples& samples) {
 
 bool Trainer::must_shrink() const {
   return proximal_ && options_.shrink_every > 0 && epoch_ % options_.shrink_every == 0 &&
-         epoch_ < options_.epochs &&
-         std::ranges::any_of(proximal_->layers(),
-                             [](const LayerSize& layer) { return layer.live < layer.neurons; });
+         epoch_ < options_.epochs && proximal_->has_dead_neurons();
 }
 
 ShrunkTraining Trainer::shrink() {
   ShrunkTraining result{{network_.specification(), copies(network_)}, {}, state(), timer_};
   result.state["save_first"] = save_first_;
+  result.state["saved_step"] = saved_step_;
   const auto names = network_.named_parameters().keys();
   const auto& optimizer = parallel_.optimizer();
   for (std::size_t which = 0; which < optimizer.moments().size(); ++which) {
@@ -257,6 +261,7 @@ void Trainer::adopt(const ShrunkTraining& shrunk) {
   load_parameters(network_, shrunk.model.tensors, "the smaller network");
   set_state(shrunk.state);
   save_first_ = shrunk.state.at("save_first");
+  saved_step_ = save_first_ ? -1 : shrunk.state.at("saved_step").get<std::int64_t>();
   const auto names = network_.named_parameters().keys();
   for (std::size_t which = 0; which < shrunk.moments.size(); ++which) {
     for (std::size_t i = 0; i < names.size(); ++i) {

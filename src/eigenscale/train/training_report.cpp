@@ -121,7 +121,8 @@ std::string training_report(const std::string& network, const std::vector<Json>&
   const auto& metrics = summary["metrics"];
   if (metrics.contains("accuracy")) {
     report.add_figure(fmt::format("{:.2f} %", 100 * metrics["accuracy"].get<double>()),
-                      "validation accuracy of the best epoch");
+                      fmt::format("validation accuracy, epoch {}",
+                                  summary["choices"]["best_epoch"].get<std::int64_t>()));
   }
   report.add_figure(short_number(metrics["parameters"].get<double>()), "parameters");
   report.add_figure(fmt::format("{:.1f} s", summary["seconds"]["total"].get<double>()), "in total");

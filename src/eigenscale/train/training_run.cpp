@@ -1,7 +1,6 @@
 #include "eigenscale/train/training_run.h"
 
 #include <algorithm>
-#include <fstream>
 #include <memory>
 #include <optional>
 
@@ -128,19 +127,19 @@ class TrainingRun {
                                   const nlohmann::json& initial) const {
     auto result = initial;
     if (options_.trainer.shrink_every > 0) {
-      on_all_ranks(world_, [&] {
-        std::ifstream file(checkpoint / "state.json");
-        const auto state = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
-        if (state.is_object() && state.contains("network")) {  // else restoring says what is wrong
-          result = state["network"];
-        }
-      });
+      // What belongs to another run is named by restoring.
+      const auto state = read_checkpoint(world_, checkpoint).state;
+      const nlohmann::json::json_pointer setting("/setting/network");
+      if (state.contains(setting) && state[setting] == initial && state.contains("network")) {
+        result = state["network"];
+      }
     }
     return result;
   }
 
   void report_shrinking() {
     const auto parameters = network_->parameter_count();
+    communication_seconds_ = trainer_->parallel().reducer().measure_communication();
     write({{"phase", "shrink"},
            {"step", trainer_->steps()},
            {"epoch", trainer_->epochs_done()},
@@ -305,6 +304,9 @@ class TrainingRun {
   }
 
   void warn(const std::string& text) {
+    if (std::ranges::find(warnings_, text) != warnings_.end()) {
+      return;  // a smaller network's trainer says it again
+    }
     warnings_.push_back(text);
     spdlog::warn("warning: {}", text);
   }
@@ -356,7 +358,7 @@ class TrainingRun {
           1e3 * c["bound"].get<double>());
     }
     if (summary["metrics"].contains("accuracy")) {
-      spdlog::info("best model, epoch {}: accuracy {:.4f}, loss {:.4f}",
+      spdlog::info("model of epoch {}: accuracy {:.4f}, loss {:.4f}",
                    summary["choices"]["best_epoch"].get<std::int64_t>(),
                    summary["metrics"]["accuracy"].get<double>(),
                    summary["metrics"]["loss"].get<double>());
