@@ -1,11 +1,11 @@
 #include "eigenscale/train/proximal_training.h"
 
-#include <fnmatch.h>
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "eigenscale/core/errors.h"
 #include "eigenscale/core/trace.h"
@@ -15,30 +15,9 @@
 namespace eigenscale {
 namespace {
 
-constexpr std::size_t kFirstLayers = 3;  // the paper's choice
 // Of the exact operator: float weights have no more digits.
 constexpr double kExactTolerance = 1e-7;
 constexpr std::int64_t kExactIterations = 200;
-
-bool matches(const std::string& name, const std::string& pattern) {
-  return ::fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
-}
-
-std::string name_of(const LayerPlace& layer) { return layer.path.substr(layer.path.find('.') + 1); }
-
-/// Incoming weights of one neuron of a convolution or linear layer.
-std::int64_t weights_of_neuron(const nlohmann::json& layer) {
-  const auto kernel = layer.value("kernel", std::int64_t{1});
-  return layer["inputs"].get<std::int64_t>() * kernel * kernel;
-}
-
-/// The largest singular value of an m x n matrix of independent normal entries of variance 2 / n
-/// (He et al., ICCV 2015), as a layer's weights start, for large m and n.
-double expected_norm(const nlohmann::json& layer) {
-  const auto m = layer["outputs"].get<double>();
-  const auto n = static_cast<double>(weights_of_neuron(layer));
-  return std::sqrt(2.0) * (1 + std::sqrt(m / n));
-}
 
 std::string short_text(double value) { return fmt::format("{:.3g}", value); }
 
@@ -50,29 +29,24 @@ double decomposition_cost(const torch::Tensor& weight) {
 
 }  // namespace
 
-bool ProximalOptions::any() const {
-  return group_sparsity > 0 || nuclear_norm > 0 || group_sparsity_first.value_or(0) > 0 ||
-         std::ranges::any_of(group_sparsity_of, [](const auto& one) { return one.second > 0; });
-}
-
 ProximalTraining::ProximalTraining(const Communicator& world, Network& network,
                                    Optimizer& optimizer, const ProximalOptions& options,
                                    const nlohmann::json& initial)
     : world_(world), network_(network), optimizer_(optimizer), options_(options) {
-  const auto spaces = channel_spaces(network.specification());
-  for (const auto& [pattern, lambda] : options_.group_sparsity_of) {
-    const auto named = [&](const LayerPlace& layer) { return matches(name_of(layer), pattern); };
-    if (std::ranges::none_of(spaces, [&](const ChannelSpace& space) {
-          return !space.fixed && std::ranges::any_of(space.producers, named);
-        })) {
-      throw Error(ExitCode::kOptions,
-                  "no layer whose neurons can be removed is named '" + pattern +
-                      "'; model.json has the names",
-                  /*agreed=*/true);
+  auto penalties = collect_penalties(network, options, initial);
+  groups_ = std::move(penalties.groups);
+  matrices_ = std::move(penalties.matrices);
+  for (const auto& matrix : matrices_) {
+    optimizer_.exempt_from_decay(matrix.parameter);
+  }
+  for (const auto& group : groups_) {
+    for (const auto& member : group.members) {
+      if (group.lambda > 0) {
+        optimizer_.exempt_from_decay(member.parameter);
+      }
     }
   }
-  collect(spaces, initial);
-  const bool large = std::ranges::any_of(matrices_, [&](const Matrix& matrix) {
+  const bool large = std::ranges::any_of(matrices_, [&](const PenalisedMatrix& matrix) {
     const auto m = matrix.parameter.size(0);
     return std::min(m, matrix.parameter.numel() / m) >= options_.distributed_from;
   });
@@ -80,82 +54,6 @@ ProximalTraining::ProximalTraining(const Communicator& world, Network& network,
     const auto [rows, columns] = ProcessGrid::squarest(world_.size());
     grid_ = std::make_shared<ProcessGrid>(world_, rows, columns);
   }
-}
-
-void ProximalTraining::collect(const std::vector<ChannelSpace>& spaces,
-                               const nlohmann::json& initial) {
-  const auto parameters = network_.named_parameters();
-  if (options_.nuclear_norm > 0) {
-    for (const auto& space : spaces) {
-      for (const auto& producer : space.producers) {
-        const auto weight = parameters[producer.path + ".weight"];
-        const auto inputs = weight.numel() / weight.size(0);
-        const bool last = space.consumers.empty();
-        if (!last && std::min(weight.size(0), inputs) > 1) {
-          matrices_.push_back({name_of(producer),
-                               weight,
-                               options_.nuclear_norm * expected_norm(initial[producer.where]),
-                               {}});
-          optimizer_.exempt_from_decay(weight);
-        }
-      }
-    }
-  }
-  std::size_t place = 0;
-  for (const auto& space : spaces) {
-    if (!space.producers.empty() && !space.consumers.empty()) {
-      add_group(space, space.fixed ? 0 : lambda_of(space, place), initial);
-      place += space.fixed ? 0 : 1;
-    }
-  }
-}
-
-double ProximalTraining::lambda_of(const ChannelSpace& space, std::size_t place) const {
-  double result = place < kFirstLayers
-                      ? options_.group_sparsity_first.value_or(options_.group_sparsity)
-                      : options_.group_sparsity;
-  for (const auto& [pattern, lambda] : options_.group_sparsity_of) {
-    for (const auto& producer : space.producers) {
-      if (matches(name_of(producer), pattern)) {
-        result = lambda;
-      }
-    }
-  }
-  return result;
-}
-
-void ProximalTraining::add_group(const ChannelSpace& space, double lambda,
-                                 const nlohmann::json& initial) {
-  const auto parameters = network_.named_parameters();
-  Group group{.space = space, .members = {}, .lambda = lambda};
-  const auto add = [&](const LayerPlace& layer) {
-    for (const char* name : {".weight", ".bias"}) {
-      const auto* parameter = parameters.find(layer.path + name);
-      if (parameter == nullptr) {
-        continue;
-      }
-      Member member{*parameter, {}};
-      for (std::size_t i = 0; i < matrices_.size(); ++i) {
-        if (matrices_[i].parameter.is_same(*parameter)) {
-          member.matrix = i;
-        }
-      }
-      group.members.push_back(member);
-      if (lambda > 0) {
-        optimizer_.exempt_from_decay(*parameter);
-      }
-    }
-  };
-  for (const auto& producer : space.producers) {
-    const auto& layer = initial[producer.where];
-    group.size += static_cast<double>(weights_of_neuron(layer)) + (layer["bias"] ? 1 : 0);
-    add(producer);
-  }
-  for (const auto& normalization : space.normalizations) {
-    group.size += 2.0 * static_cast<double>(normalization.per_channel);
-    add(normalization);
-  }
-  groups_.push_back(group);
 }
 
 void ProximalTraining::set_pending(double pending, std::int64_t steps) {
@@ -259,7 +157,7 @@ void ProximalTraining::shrink_ranks(double step) {
   }
 }
 
-void ProximalTraining::put_matrix(Matrix& matrix, const LowRankMatrix& low) {
+void ProximalTraining::put_matrix(PenalisedMatrix& matrix, const LowRankMatrix& low) {
   note_rank(matrix, low.rank);
   if (low.rank > 0) {
     matrix.parameter.detach().copy_(low.matrix.view(matrix.parameter.sizes()));
@@ -267,7 +165,7 @@ void ProximalTraining::put_matrix(Matrix& matrix, const LowRankMatrix& low) {
 }
 
 /// A rank of 0 means that the penalty was not applied.
-void ProximalTraining::note_rank(Matrix& matrix, std::int64_t rank) {
+void ProximalTraining::note_rank(PenalisedMatrix& matrix, std::int64_t rank) {
   if (rank > 0) {
     matrix.rank = rank;
   } else if (!matrix.warned) {
@@ -278,7 +176,7 @@ void ProximalTraining::note_rank(Matrix& matrix, std::int64_t rank) {
   }
 }
 
-torch::Tensor ProximalTraining::rows_of(const Group& group) const {
+torch::Tensor ProximalTraining::rows_of(const PenalisedGroup& group) const {
   std::vector<torch::Tensor> parts;
   for (const auto& member : group.members) {
     parts.push_back(member.parameter.detach().reshape({group.space.channels, -1}));
@@ -286,7 +184,7 @@ torch::Tensor ProximalTraining::rows_of(const Group& group) const {
   return torch::cat(parts, 1).to(torch::kFloat64);
 }
 
-torch::Tensor ProximalTraining::threshold(const Group& group, const torch::Tensor& rows,
+torch::Tensor ProximalTraining::threshold(const PenalisedGroup& group, const torch::Tensor& rows,
                                           double step) const {
   const double alpha = options_.sparse_mix;
   const double size = std::sqrt(group.size);
@@ -295,7 +193,7 @@ torch::Tensor ProximalTraining::threshold(const Group& group, const torch::Tenso
 }
 
 // Which rows are dead: none of a group without a penalty on neurons, whatever its ranks.
-torch::Tensor ProximalTraining::put_rows(Group& group, const torch::Tensor& before,
+torch::Tensor ProximalTraining::put_rows(PenalisedGroup& group, const torch::Tensor& before,
                                          torch::Tensor rows) {
   auto dead = (rows == 0).all(1) & (group.lambda > 0);
   if (dead.all().item<bool>()) {
@@ -326,7 +224,7 @@ torch::Tensor ProximalTraining::put_rows(Group& group, const torch::Tensor& befo
 
 // What reads a neuron that is zero does nothing, and gets no gradient any more. It would only count
 // in the norm of the neuron it belongs to; and a network without it must train as this one.
-void ProximalTraining::forget_dead(const Group& group, const torch::Tensor& dead) {
+void ProximalTraining::forget_dead(const PenalisedGroup& group, const torch::Tensor& dead) {
   if (!dead.any().item<bool>()) {
     return;
   }
@@ -350,11 +248,11 @@ void ProximalTraining::shrink_groups(double step) {
   }
 }
 
-ProximalTraining::ExactStep ProximalTraining::exact_threshold(const Group& group,
+ProximalTraining::ExactStep ProximalTraining::exact_threshold(const PenalisedGroup& group,
                                                               const torch::Tensor& rows,
                                                               double step) const {
   ExactStep result{.rows = {}, .ranks = {}, .gap = 0};
-  const auto part = [&](const torch::Tensor& point, const Member& member, std::int64_t first) {
+  const auto part = [&](const torch::Tensor& point, const GroupMember& member, std::int64_t first) {
     return point.narrow(1, first, member.parameter.numel() / group.space.channels);
   };
   // Calls work(member, its first column) for those with a penalty on their rank that leaves some.
@@ -367,7 +265,7 @@ ProximalTraining::ExactStep ProximalTraining::exact_threshold(const Group& group
       first += member.parameter.numel() / group.space.channels;
     }
   };
-  for_each_matrix([&](const Member& member, std::int64_t first) {
+  for_each_matrix([&](const GroupMember& member, std::int64_t first) {
     result.ranks[*member.matrix] =
         singular_value_threshold(part(rows, member, first), step * matrices_[*member.matrix].tau)
             .rank;
@@ -375,7 +273,7 @@ ProximalTraining::ExactStep ProximalTraining::exact_threshold(const Group& group
   const auto spared = result.ranks;
   const auto ranks = [&](const torch::Tensor& point) {
     auto low_rank = point.clone();
-    for_each_matrix([&](const Member& member, std::int64_t first) {
+    for_each_matrix([&](const GroupMember& member, std::int64_t first) {
       if (spared.at(*member.matrix) > 0) {
         const auto low = singular_value_threshold(part(point, member, first),
                                                   step * matrices_[*member.matrix].tau);
@@ -440,7 +338,7 @@ void ProximalTraining::shrink_exactly(double step) {
 }
 
 bool ProximalTraining::has_dead_neurons() const {
-  return std::ranges::any_of(groups_, [&](const Group& group) {
+  return std::ranges::any_of(groups_, [&](const PenalisedGroup& group) {
     const auto dead = (rows_of(group) == 0).all(1);
     return !group.space.fixed && dead.any().item<bool>() && !dead.all().item<bool>();
   });
@@ -451,7 +349,7 @@ std::vector<LayerSize> ProximalTraining::layers() const {
   for (const auto& group : groups_) {
     for (const auto& producer : group.space.producers) {
       const auto live = (rows_of(group) != 0).any(1).sum().item<std::int64_t>();
-      result.push_back({name_of(producer), group.space.channels, live, {}});
+      result.push_back({layer_name(producer), group.space.channels, live, {}});
       for (const auto& matrix : matrices_) {
         if (matrix.name == result.back().name) {
           if (matrix.rank) {

@@ -8,47 +8,16 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "eigenscale/comm/communicator.h"
 #include "eigenscale/linalg/process_grid.h"
-#include "eigenscale/nn/channel_graph.h"
 #include "eigenscale/nn/network.h"
 #include "eigenscale/spectral/proximal.h"
 #include "eigenscale/train/optimizer.h"
+#include "eigenscale/train/penalties.h"
 
 namespace eigenscale {
-
-/// The penalties that training adds to the loss:
-///
-///   sum_l lambda_l [ (1 - alpha) sqrt(P_l) sum_n ||theta_n||_2 + alpha sum_n ||theta_n||_1 ]
-///     + tau sum_l sigma_l ||W_l||_*
-///
-/// A group theta_n is all that makes one neuron: its incoming weights and bias, and scale and shift
-/// of batch normalisation behind it, without which the loss would not depend on the weights' size;
-/// neurons that residual additions join are one group. P_l is its size, W_l a layer's weights as
-/// outputs x inputs, and sigma_l the largest singular value that such a matrix is expected to start
-/// with, so that one tau serves layers of all sizes. The last layer has no penalty, nor have
-/// neurons that whitening mixes a group penalty. Groups: Alvarez and Salzmann, NIPS 2016; rank:
-/// NIPS 2017.
-struct ProximalOptions {
-  double group_sparsity = 0;                        ///< lambda
-  std::optional<double> group_sparsity_first = {};  ///< of the first three layers with neurons
-  /// Lambda of layers whose name matches a pattern (* is any text); the last match counts.
-  std::vector<std::pair<std::string, double>> group_sparsity_of = {};
-  double sparse_mix = 0;    ///< alpha
-  double nuclear_norm = 0;  ///< tau
-  /// The exact proximal operator of the sum (Dykstra's iteration) instead of rank first and groups
-  /// after, as the paper.
-  bool exact = false;
-  /// Steps between two applications; 0: at the end of each epoch.
-  std::int64_t every = 0;
-  /// Matrices whose smaller side is at least this long are decomposed by all ranks together.
-  std::int64_t distributed_from = 4096;
-
-  bool any() const;
-};
 
 /// What is left of a layer.
 struct LayerSize {
@@ -93,47 +62,26 @@ class ProximalTraining {
   std::function<void(const std::string&)> warn = [](const std::string&) {};
 
  private:
-  /// A parameter as channels x values of each.
-  struct Member {
-    torch::Tensor parameter;
-    std::optional<std::size_t> matrix;  ///< of `matrices_`, for weights with a rank penalty
-  };
-  struct Group {
-    ChannelSpace space;
-    std::vector<Member> members;
-    double lambda = 0;
-    double size = 0;  ///< values of a neuron in the initial network
-    bool warned = false;
-  };
-  struct Matrix {
-    std::string name;
-    torch::Tensor parameter;
-    double tau = 0;
-    std::optional<std::int64_t> rank;
-    bool warned = false;
-  };
-
   struct ExactStep {
     torch::Tensor rows;
     std::map<std::size_t, std::int64_t> ranks;  ///< by matrix; 0 where the penalty left none
     double gap = 0;                             ///< share of the largest weight
   };
 
-  void collect(const std::vector<ChannelSpace>& spaces, const nlohmann::json& initial);
-  void add_group(const ChannelSpace& space, double lambda, const nlohmann::json& initial);
-  double lambda_of(const ChannelSpace& space, std::size_t place) const;
   void apply(double step);
   void shrink_ranks(double step);
   void shrink_groups(double step);
   void shrink_exactly(double step);
-  void put_matrix(Matrix& matrix, const LowRankMatrix& low);
-  torch::Tensor rows_of(const Group& group) const;
-  torch::Tensor put_rows(Group& group, const torch::Tensor& before, torch::Tensor rows);
+  void put_matrix(PenalisedMatrix& matrix, const LowRankMatrix& low);
+  torch::Tensor rows_of(const PenalisedGroup& group) const;
+  torch::Tensor put_rows(PenalisedGroup& group, const torch::Tensor& before, torch::Tensor rows);
   void require_finite() const;
-  void forget_dead(const Group& group, const torch::Tensor& dead);
-  torch::Tensor threshold(const Group& group, const torch::Tensor& rows, double step) const;
-  ExactStep exact_threshold(const Group& group, const torch::Tensor& rows, double step) const;
-  void note_rank(Matrix& matrix, std::int64_t rank);
+  void forget_dead(const PenalisedGroup& group, const torch::Tensor& dead);
+  torch::Tensor threshold(const PenalisedGroup& group, const torch::Tensor& rows,
+                          double step) const;
+  ExactStep exact_threshold(const PenalisedGroup& group, const torch::Tensor& rows,
+                            double step) const;
+  void note_rank(PenalisedMatrix& matrix, std::int64_t rank);
   /// [collective] Fills `results` by `compute(i)` on the rank that i is dealt to.
   void deal(const std::vector<double>& costs, std::vector<torch::Tensor>& results,
             const std::function<void(std::size_t)>& compute) const;
@@ -142,8 +90,8 @@ class ProximalTraining {
   Network& network_;
   Optimizer& optimizer_;
   ProximalOptions options_;
-  std::vector<Group> groups_;
-  std::vector<Matrix> matrices_;
+  std::vector<PenalisedGroup> groups_;
+  std::vector<PenalisedMatrix> matrices_;
   std::shared_ptr<const ProcessGrid> grid_;
   bool warned_of_gap_ = false;
   double pending_ = 0;
