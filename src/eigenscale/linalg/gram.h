@@ -19,8 +19,8 @@ void mirror_lower(const torch::Tensor& matrix);
 /// [collective] Adds A A^T to the lower triangle of `sum` (entries above it in the same panel of
 /// columns get what belongs there, or nothing), which lies on A's grid in square blocks of A's row
 /// block; double. A's columns may lie in any way: some hundred at a time travel within process rows
-/// and columns, and every rank multiplies what its part of the sum needs. Not ScaLAPACK's pdsyrk,
-/// which takes twice as long (docs/performance.md).
+/// and columns, and every rank multiplies what its part of the sum needs. Faster than
+/// ScaLAPACK's pdsyrk here (docs/decisions.md).
 void add_gram(DistributedMatrix& sum, const DistributedMatrix& a);
 
 /// [collective] As above, of a distributed matrix in square blocks.
