@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 """Accuracy against size on Fashion-MNIST, for docs/results.md: penalties and their baselines.
 
-    benchmarks/compression_study.py mlp|cnn [--output runs/compression] [--seeds 1,2,3]
+    benchmarks/compression_study.py mlp|cnn [--output runs/compression] [--seeds 1,2,3] [--at-once 1]
 
-Trains a network plainly, with group sparsity, and with group sparsity and low rank, of several
-strengths each; compresses all, and the plain ones also by truncating singular values and by keeping
-the largest neurons. Prints a table of means over seeds and writes NETWORK.svg beside the runs. Runs
-that exist are not repeated. EIGENSCALE_LAUNCHER starts each (default: mpirun with two ranks of one
-thread), EIGENSCALE_APPS is the folder of the programs.
+Trains a network plainly, with group sparsity of several strengths, and with group sparsity and a
+nuclear norm. Compresses all: takes out what is dead; factorises the last kind; for comparison the
+plain ones also by truncating singular values and by keeping the largest neurons. Whatever changes
+the outputs is followed by the same few epochs of training. Prints a table of means over seeds and
+writes NETWORK.svg beside the runs. Runs that exist are not repeated. EIGENSCALE_LAUNCHER starts each
+(default: mpirun with two ranks of one thread), EIGENSCALE_APPS is the folder of the programs.
 """
 
 import argparse
+import concurrent.futures
 import json
 import os
 import shlex
@@ -21,14 +23,23 @@ ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 FASHION = "/usr/share/datasets/fashion-mnist"
 # Frozen before the seeds of docs/results.md ran.
 NETWORKS = {
-    "mlp": {"network": "mlp:512,512", "epochs": 20,
-            "group": (1e-5, 2e-5, 4e-5), "both": ((1e-5, 1e-4), (2e-5, 2e-4))},
-    "cnn": {"network": f"{ROOT}/benchmarks/fashion-cnn-1m.json", "epochs": 10,
-            "group": (1e-5, 2e-5, 4e-5), "both": ((1e-5, 1e-4), (2e-5, 2e-4))},
+    "mlp": {
+        "training": ["--network", "mlp:512,512", "--epochs", 60, "--learning-rate", 0.1, "--flip"],
+        "penalised": ["--sparse-mix", 0.7, "--shrink-every", 5],
+        "groups": {strength: ["--group-sparsity", strength] for strength in (1e-5, 1.6e-5, 3e-5)},
+        "both": ["--group-sparsity", 1.6e-5, "--nuclear-norm", 2e-5],
+        "fine-tuning": ["--fine-tune-epochs", 10, "--learning-rate", 0.005],
+        "ranks": (0.95, 0.9, 0.8), "truncated": (0.5, 0.7, 0.9), "largest": (0.1, 0.2, 0.4)},
+    "cnn": {
+        "training": ["--network", f"{ROOT}/benchmarks/fashion-cnn-1m.json", "--epochs", 12,
+                     "--learning-rate", 0.05, "--flip"],
+        "penalised": [],
+        "groups": {},
+        "both": [],
+        "fine-tuning": ["--fine-tune-epochs", 3, "--learning-rate", 0.005],
+        "ranks": (0.95, 0.9, 0.8), "truncated": (0.5, 0.8), "largest": (0.1, 0.3)},
 }
-ENERGY = 0.99
-TRUNCATIONS = (0.6, 0.8, 0.9, 0.95, 0.99)
-SHARES = (0.1, 0.2, 0.35, 0.5, 0.7)
+TRAINING = (f"{FASHION}/train-images-idx3-ubyte.gz", f"{FASHION}/train-labels-idx1-ubyte.gz")
 SCALE = ["--scale", "0.00392157"]
 MEASURED = ["--validation-data", f"{FASHION}/t10k-images-idx3-ubyte.gz",
             "--validation-labels", f"{FASHION}/t10k-labels-idx1-ubyte.gz",
@@ -55,46 +66,76 @@ def run(program, folder, options):
 
 
 class Study:
-    def __init__(self, network, output, seeds):
+    """Models are trained, then compressed, several at once, and each method's are averaged."""
+
+    def __init__(self, network, output, seeds, at_once):
         self.setting = NETWORKS[network]
         self.output = os.path.join(output, network)
         self.seeds = seeds
+        self.pool = concurrent.futures.ThreadPoolExecutor(at_once)
         self.points = []
 
-    def train(self, name, seed, *penalties):
-        folder = os.path.join(self.output, f"{name}-{seed}")
-        run("eigenscale-train", folder, [
-            "--data", f"{FASHION}/train-images-idx3-ubyte.gz",
-            # Without validation data: the model is that of the last epoch.
-            "--labels", f"{FASHION}/train-labels-idx1-ubyte.gz", *SCALE,
-            "--network", self.setting["network"], "--batch-size", 128, "--learning-rate", 0.05,
-            "--epochs", self.setting["epochs"], "--seed", seed, "--progress", "never", *penalties])
-        return folder
+    def folder(self, name, seed):
+        return os.path.join(self.output, f"{name}-{seed}")
 
-    def compress(self, method, strength, folders, *options):
-        """One point: means over the models in folders."""
-        metrics = []
-        for folder in folders:
-            output = f"{folder}-{method.replace(' ', '-')}-{strength}"
-            metrics.append(run("eigenscale-compress", output,
-                               ["--model", folder, *MEASURED, *options])["metrics"])
-        accuracies = [100 * m["accuracy"] for m in metrics]
-        self.points.append({
-            "method": method, "strength": strength,
-            "parameters": statistics.mean(m["parameters"] for m in metrics),
-            "accuracy": statistics.mean(accuracies), "accuracies": accuracies,
-            "proximal": max(self.proximal_share(folder) for folder in folders),
-            "latency": [statistics.median(m["before"]["latency"][batch] / m["latency"][batch]
-                                          for m in metrics) for batch in ("1", "256")]})
-        self.show(self.points[-1])
+    def train(self, name, seed, penalties):
+        # Without validation data: the model is that of the last epoch.
+        run("eigenscale-train", self.folder(name, seed), [
+            "--data", TRAINING[0], "--labels", TRAINING[1], *SCALE, "--batch-size", 128,
+            *self.setting["training"], "--seed", seed, "--progress", "never", *penalties])
 
-    @staticmethod
-    def proximal_share(folder):
-        """Of the time of all steps, in per cent."""
-        with open(os.path.join(folder, "summary.json")) as file:
-            timers = json.load(file)["timers"]
-        own = timers.get("train/step/proximal step", {"max": 0})["max"]
-        return 100 * own / timers["train/step"]["max"]
+    def compress(self, point, seed):
+        method = f"{point['method']}-{point['strength']}".replace(" ", "-")
+        model = self.folder(point["model"], seed)
+        return run("eigenscale-compress", f"{model}-{method}",
+                   ["--model", model, *MEASURED, *point["options"]])["metrics"]
+
+    def proximal_share(self, point):
+        """The largest over the seeds, of the time of all steps, in per cent."""
+        shares = []
+        for seed in self.seeds:
+            with open(os.path.join(self.folder(point["model"], seed), "summary.json")) as file:
+                timers = json.load(file)["timers"]
+            own = timers.get("train/step/proximal step", {"max": 0})["max"]
+            shares.append(100 * own / timers["train/step"]["max"])
+        return max(shares)
+
+    def plan(self):
+        """What is trained, as name: penalties; and what is compressed."""
+        setting = self.setting
+        tuned = ["--data", TRAINING[0], "--labels", TRAINING[1], *setting["fine-tuning"]]
+        models = {"plain": []}
+        points = [("plain", "", "plain", [])]
+        for strength, penalties in setting["groups"].items():
+            models[f"groups-{strength}"] = [*setting["penalised"], *penalties]
+            points.append(("groups", strength, f"groups-{strength}", []))
+        models["both"] = [*setting["penalised"], *setting["both"]]
+        points += [("groups and ranks", energy, "both", ["--energy", energy, *tuned])
+                   for energy in setting["ranks"]]
+        points += [("truncated", energy, "plain", ["--energy", energy, *tuned])
+                   for energy in setting["truncated"]]
+        points += [("largest neurons", share, "plain", ["--keep-neurons", share, *tuned])
+                   for share in setting["largest"]]
+        return models, [dict(zip(("method", "strength", "model", "options"), point))
+                        for point in points]
+
+    def all(self):
+        models, points = self.plan()
+        for job in [self.pool.submit(self.train, name, seed, penalties)
+                    for seed in self.seeds for name, penalties in models.items()]:
+            job.result()
+        jobs = [[self.pool.submit(self.compress, point, seed) for seed in self.seeds]
+                for point in points]
+        print("| method | parameters | gone | accuracy, % | by seed | proximal steps, % of training |")
+        print("|---|---|---|---|---|---|")
+        for point, job in zip(points, jobs):
+            metrics = [one.result() for one in job]
+            accuracies = [100 * m["accuracy"] for m in metrics]
+            self.points.append(dict(
+                point, parameters=statistics.mean(m["parameters"] for m in metrics),
+                accuracy=statistics.mean(accuracies), accuracies=accuracies,
+                proximal=self.proximal_share(point)))
+            self.show(self.points[-1])
 
     def show(self, point):
         first = self.points[0]
@@ -102,29 +143,7 @@ class Study:
         print(f"| {point['method']} {point['strength']} | {point['parameters']:,.0f} | {share:.1f} % "
               f"| {point['accuracy']:.2f} ({point['accuracy'] - first['accuracy']:+.2f}) "
               f"| {' '.join(f'{value:.2f}' for value in point['accuracies'])} "
-              f"| {point['latency'][0]:.2f}, {point['latency'][1]:.2f} "
               f"| {point['proximal']:.1f} |", flush=True)
-
-    def all(self):
-        print("| method | parameters | gone | accuracy, % | by seed | faster at batch 1, 256 "
-              "| proximal steps, % of training |")
-        print("|---|---|---|---|---|---|---|")
-        plain = [self.train("plain", seed) for seed in self.seeds]
-        self.compress("plain", "", plain)
-        for strength in self.setting["group"]:
-            folders = [self.train(f"group-{strength}", seed, "--group-sparsity", strength)
-                       for seed in self.seeds]
-            self.compress("groups", strength, folders)
-        for group, nuclear in self.setting["both"]:
-            folders = [self.train(f"both-{group}-{nuclear}", seed, "--group-sparsity", group,
-                                  "--nuclear-norm", nuclear) for seed in self.seeds]
-            self.compress("groups and rank", f"{group}, {nuclear}", folders, "--energy", ENERGY)
-        for energy in TRUNCATIONS:
-            self.compress("truncated", energy, plain, "--energy", energy)
-        for share in SHARES:
-            self.compress("largest neurons", share, plain, "--keep-neurons", share)
-        with open(self.output + ".svg", "w") as file:
-            file.write(picture(self.points))
 
 
 COLOURS = ("#444444", "#0072b2", "#d55e00", "#009e73", "#cc79a7")
@@ -183,10 +202,14 @@ def main():
     parser.add_argument("network", choices=NETWORKS)
     parser.add_argument("--output", default="runs/compression")
     parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument("--at-once", type=int, default=1, help="so many runs side by side")
     arguments = parser.parse_args()
     os.makedirs(os.path.join(arguments.output, arguments.network), exist_ok=True)
-    Study(arguments.network, arguments.output,
-          [int(seed) for seed in arguments.seeds.split(",")]).all()
+    study = Study(arguments.network, arguments.output,
+                  [int(seed) for seed in arguments.seeds.split(",")], arguments.at_once)
+    study.all()
+    with open(study.output + ".svg", "w") as file:
+        file.write(picture(study.points))
 
 
 if __name__ == "__main__":
