@@ -34,8 +34,11 @@ NETWORKS = {
         "training": ["--network", f"{ROOT}/benchmarks/fashion-cnn-1m.json", "--epochs", 12,
                      "--learning-rate", 0.05, "--flip"],
         "penalised": [],
-        "groups": {},
-        "both": [],
+        "groups": {3e-5: ["--group-sparsity", 3e-5, "--layer-sparsity", "conv*=1e-4"],
+                   2.5e-5: ["--group-sparsity", 2.5e-5,
+                            "--layer-sparsity", "conv1=2.5e-4,conv2=1.5e-4"]},
+        "both": ["--group-sparsity", 3e-5, "--layer-sparsity", "conv*=1e-4",
+                 "--nuclear-norm", 2e-5],
         "fine-tuning": ["--fine-tune-epochs", 3, "--learning-rate", 0.005],
         "ranks": (0.95, 0.9, 0.8), "truncated": (0.5, 0.8), "largest": (0.1, 0.3)},
 }
