@@ -133,6 +133,20 @@ class CompressTest(training.TrainingTest):
         self.assertEqual(tuned["parameters"], pruned["parameters"])
         self.compress(output="again", code=0)  # the folder it writes is a model again
 
+    def test_fine_tuning_that_harms_is_discarded(self):
+        self.model()
+        self.compress("--keep-neurons", 0.5, *self.measured(), output="pruned")
+        data = ["--data", self.path("train.npy"), "--labels", self.path("train-labels.npy")]
+        run = self.compress("--keep-neurons", 0.5, *self.measured(), *data, "--fine-tune-epochs", 1,
+                            "--learning-rate", 30, "--batch-size", 32)
+        self.assertIn("fine-tuning raised the loss", run.errors)
+        warnings = read_json(self.path("small/summary.json"))["warnings"]
+        self.assertEqual(len(warnings), 1)
+        self.assertIn("Lower --learning-rate 30", warnings[0])
+        with open(self.path("pruned/model.safetensors"), "rb") as pruned:
+            with open(self.path("small/model.safetensors"), "rb") as kept:
+                self.assertEqual(pruned.read(), kept.read())
+
     def test_another_runtime_computes_the_same_from_onnx(self):
         self.need_onnx()
         python = "/usr/bin/python3"  # the one that Debian's packages are for

@@ -45,6 +45,9 @@ std::string compression_report(const std::string& model, const Json& summary) {
   HtmlReport report("Compression of " + model, fmt::format("eigenscale-compress {} on {} ranks",
                                                            summary["version"].get<std::string>(),
                                                            summary["ranks"].get<int>()));
+  for (const auto& warning : summary["warnings"]) {
+    report.add_warning(warning.get<std::string>());
+  }
   const double share = metrics["parameters"].get<double>() /
                        std::max(1.0, metrics["before"]["parameters"].get<double>());
   report.add_figure(fmt::format("{:.1f} %", 100 * (1 - share)), "of the parameters are gone");

@@ -1,5 +1,6 @@
 #include "eigenscale/compress/compression_run.h"
 
+#include <c10/util/accumulate.h>
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
@@ -32,14 +33,6 @@ using Json = nlohmann::json;
 constexpr double kLargestDifference = 1e-5;
 constexpr std::int64_t kVerificationSamples = 64;
 constexpr double kLatencySeconds = 0.5;
-
-std::int64_t product(const std::vector<std::int64_t>& shape) {
-  std::int64_t result = 1;
-  for (const auto size : shape) {
-    result *= size;
-  }
-  return result;
-}
 
 class CompressionRun {
  public:
@@ -88,7 +81,7 @@ class CompressionRun {
     auto samples = load_labelled_samples(world_, data, labels);
     const auto shape = original_.specification["input"].get<std::vector<std::int64_t>>();
     on_all_ranks(world_, [&] {
-      if (product(samples.shape) != product(shape)) {
+      if (c10::multiply_integers(samples.shape) != c10::multiply_integers(shape)) {
         throw InputError("the samples of '" + data + "' have shape " + shape_text(samples.shape) +
                          " but the network takes " + shape_text(shape));
       }
@@ -107,7 +100,7 @@ class CompressionRun {
     }
     const auto shape = original_.specification["input"].get<std::vector<std::int64_t>>();
     const CounterRandom random(options_.seed, "verification");
-    samples_ = torch::empty({kVerificationSamples, product(shape)}, torch::kFloat64);
+    samples_ = torch::empty({kVerificationSamples, c10::multiply_integers(shape)}, torch::kFloat64);
     auto* values = samples_.data_ptr<double>();
     for (std::int64_t i = 0; i < samples_.numel(); ++i) {
       values[i] = random.normal(static_cast<std::uint64_t>(i));
@@ -163,6 +156,7 @@ class CompressionRun {
     options.learning_rate.kind = LearningRateSchedule::Kind::kCosine;
     options.learning_rate.base = options_.learning_rate;
     options.learning_rate.epochs = static_cast<double>(options_.fine_tune_epochs);
+    const double before = evaluate(world_, *network, *training, options_.scale).loss;
     Trainer trainer(world_, *network, *training, nullptr, options);
     TrainingEvents events;
     events.epoch = [](const TrainingEpoch& epoch) {
@@ -170,7 +164,20 @@ class CompressionRun {
                    epoch.training_loss, epoch.training_error, epoch.seconds);
     };
     trainer.run(events);
+    const double after = evaluate(world_, *network, *training, options_.scale).loss;
+    if (after > before) {
+      warn(
+          fmt::format("fine-tuning raised the loss on --data from {:.4g} to {:.4g}; the network "
+                      "from before it is kept. Lower --learning-rate {:g}",
+                      before, after, options_.learning_rate));
+      return;
+    }
     model_.tensors = trainer.best_model();
+  }
+
+  void warn(const std::string& text) {
+    warnings_.push_back(text);
+    spdlog::warn("warning: {}", text);
   }
 
   Json sizes(const SavedModel& model) {
@@ -232,6 +239,7 @@ class CompressionRun {
     summary["seconds"] = timers_.reduce(world_);
     summary["choices"]["energy_of"] = "squared singular values";
     summary["choices"]["threads"] = torch::get_num_threads();
+    summary["warnings"] = warnings_;
     directory_.write("report.html", compression_report(options_.model, summary));
     directory_.write("summary.json", summary.dump(2) + "\n");
     const auto& before = metrics_["before"];
@@ -262,6 +270,7 @@ class CompressionRun {
   OutputDifference after_removal_;
   std::optional<OutputDifference> after_factorization_;
   Json metrics_;
+  std::vector<std::string> warnings_;
 };
 
 }  // namespace

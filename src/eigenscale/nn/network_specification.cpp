@@ -1,5 +1,7 @@
 #include "eigenscale/nn/network_specification.h"
 
+#include <c10/util/accumulate.h>
+
 #include <fstream>
 #include <map>
 #include <optional>
@@ -17,14 +19,6 @@ using Shape = std::vector<std::int64_t>;
 
 // The best of the shares the paper tries (Wang et al., NeurIPS 2019, on CIFAR-10).
 constexpr double kDenoisingEnergy = 0.99;
-
-std::int64_t product(const Shape& shape) {
-  std::int64_t result = 1;
-  for (const auto size : shape) {
-    result *= size;
-  }
-  return result;
-}
 
 /// Walks the layers with the shape of one sample, filling in and checking.
 class Completion {
@@ -118,7 +112,7 @@ class Completion {
       shape[1] = shape[2] = 1;
     } else if (type == "flatten") {
       keys(layer, {});
-      shape = {product(shape)};
+      shape = {c10::multiply_integers(shape)};
     } else if (type == "relu") {
       keys(layer, {});
     } else if (type == "residual") {

@@ -1,5 +1,7 @@
 #include "eigenscale/train/training_run.h"
 
+#include <c10/util/accumulate.h>
+
 #include <algorithm>
 #include <memory>
 #include <optional>
@@ -23,14 +25,6 @@
 
 namespace eigenscale {
 namespace {
-
-std::int64_t product(const std::vector<std::int64_t>& shape) {
-  std::int64_t result = 1;
-  for (const auto size : shape) {
-    result *= size;
-  }
-  return result;
-}
 
 /// conv1 12/32, linear1 40/512 (rank 7)
 std::string sizes_in_words(const std::vector<LayerSize>& layers) {
@@ -153,7 +147,7 @@ class TrainingRun {
     nlohmann::json specification;
     on_all_ranks(world_, [&] {
       auto shape = options_.image_shape.empty() ? training_->shape : options_.image_shape;
-      if (product(shape) != product(training_->shape)) {
+      if (c10::multiply_integers(shape) != c10::multiply_integers(training_->shape)) {
         throw InputError("--image-shape is " + shape_text(shape) + " but the samples of '" +
                          options_.data + "' have shape " + shape_text(training_->shape));
       }
@@ -163,7 +157,7 @@ class TrainingRun {
               : named_network(options_.network, {.input = shape,
                                                  .classes = std::max<std::int64_t>(classes, 2),
                                                  .normalization = options_.normalization});
-      if (product(specification["input"]) != product(shape)) {
+      if (c10::multiply_integers(specification["input"]) != c10::multiply_integers(shape)) {
         throw InputError("the network of '" + options_.network + "' takes samples of shape " +
                          shape_text(specification["input"]) + " but those of '" + options_.data +
                          "' have shape " + shape_text(training_->shape));
@@ -187,7 +181,8 @@ class TrainingRun {
                           ", the samples of all ranks together, but there are " +
                           std::to_string(world_.size()) + " ranks");
       }
-      if (validation_ && product(validation_->shape) != product(training_->shape)) {
+      if (validation_ &&
+          c10::multiply_integers(validation_->shape) != c10::multiply_integers(training_->shape)) {
         throw InputError("the samples of '" + options_.validation_data + "' have shape " +
                          shape_text(validation_->shape) + ", those of '" + options_.data +
                          "' have " + shape_text(training_->shape));
