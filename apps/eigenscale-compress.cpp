@@ -28,7 +28,7 @@ ProgramOptions describe_options() {
   }
   options.group("Method")
       ("energy", po::value<double>(),
-       "factorise layers; keep this share of the squared singular values (0.9; 1: what is exactly zero goes)")
+       "factorise layers: keep this share of the squared singular values, such as 0.9; 1 drops what is zero; without it none is")
       ("keep-neurons", po::value<double>(),
        "keep this share of each layer's neurons, the largest, instead of taking out dead ones")
       ("fine-tune-epochs", po::value<std::int64_t>()->default_value(0), "train on; needs --data")

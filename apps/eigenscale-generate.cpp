@@ -1,7 +1,10 @@
 // Synthetic unions of subspaces with known labels; the same bytes for any number of ranks.
 
+#include <filesystem>
+
 #include "eigenscale/comm/agreed_options.h"
 #include "eigenscale/comm/agreement.h"
+#include "eigenscale/comm/device.h"
 #include "eigenscale/comm/environment.h"
 #include "eigenscale/core/log.h"
 #include "eigenscale/core/options.h"
@@ -43,6 +46,12 @@ int generate_main(const Communicator& world, int argc, char** argv) {
                      .noise = options.get<double>("noise"),
                      .seed = static_cast<std::uint64_t>(options.get<std::int64_t>("seed"))};
         output = options.get<std::string>("output");
+        if (options.choice("device", {"cpu", "cuda"}) == "cuda") {
+          require_cuda_device("generation");
+        }
+        if (std::filesystem::exists(std::filesystem::path(output) / "summary.json")) {
+          throw OptionError("'" + output + "' holds a finished run; give another --output");
+        }
       },
       ExitCode::kOptions);
   require_same_on_all_ranks(world, "the configuration", options.configuration());

@@ -57,7 +57,7 @@ ProgramOptions describe_options() {
        "end after so many epochs without a better validation; 0: never");
   options.group("Smaller networks")
       ("group-sparsity", po::value<double>()->default_value(0),
-       "penalty on the norm of each neuron; 1e-5 removes few of them, 1e-4 many")
+       "penalty on the norm of each neuron; docs/compression.md has strengths")
       ("group-sparsity-first", po::value<double>(), "the same for the first three layers")
       ("layer-sparsity", po::value<std::string>(),
        "the same for layers by name: conv1=1e-5,linear*=1e-4")

@@ -150,7 +150,7 @@ class Study:
               f"| {point['proximal']:.1f} |", flush=True)
 
 
-COLOURS = ("#444444", "#0072b2", "#d55e00", "#009e73", "#cc79a7")
+COLOURS = ("#444444", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 
 
 def picture(points):
@@ -195,8 +195,8 @@ def picture(points):
             lines.append(f'<circle cx="{x(point):.1f}" cy="{y(point["accuracy"]):.1f}" r="4" '
                          f'fill="{colour}"{below}/>')
         at = height - bottom - 18 * (len(methods) - index)
-        lines += [f'<circle cx="{width - 150}" cy="{at}" r="4" fill="{colour}"/>',
-                  f'<text x="{width - 140}" y="{at + 4}">{method}</text>']
+        lines += [f'<circle cx="{width - 190}" cy="{at}" r="4" fill="{colour}"/>',
+                  f'<text x="{width - 180}" y="{at + 4}">{method}</text>']
     return "\n".join(lines + ["</svg>", ""])
 
 

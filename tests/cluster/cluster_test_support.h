@@ -13,6 +13,12 @@
 
 namespace eigenscale::test {
 
+/// This rank's rows of `all`.
+inline torch::Tensor own(const torch::Tensor& all) {
+  const auto range = RowPartition(all.size(0), world().size()).range(world().rank());
+  return all.narrow(0, range.begin, range.size()).clone();
+}
+
 /// Points of `clusters` orthogonal subspaces of dimension 2, `per_cluster` each, shuffled, and
 /// their labels: rows that every method here must cluster without a mistake.
 struct Subspaces {

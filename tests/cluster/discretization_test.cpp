@@ -6,12 +6,8 @@
 namespace eigenscale {
 namespace {
 
+using test::own;
 using test::world;
-
-torch::Tensor own(const RowPartition& partition, const torch::Tensor& all) {
-  const auto range = partition.range(world().rank());
-  return all.narrow(0, range.begin, range.size()).contiguous();
-}
 
 /// A noisy indicator matrix under an arbitrary rotation, and the labels behind it.
 std::pair<torch::Tensor, torch::Tensor> rotated_indicators(std::int64_t samples, std::int64_t k,
@@ -27,9 +23,8 @@ TEST(Discretization, FindsRotatedIndicators) {
   for (const std::int64_t samples : {5, 40, 203}) {
     const RowPartition partition(samples, world().size());
     const auto [rows, labels] = rotated_indicators(samples, 5, 0.05);
-    const auto found = discretize(world(), partition, own(partition, rows), {});
-    const auto metrics =
-        clustering_metrics(confusion_matrix(world(), found.labels, own(partition, labels)));
+    const auto found = discretize(world(), partition, own(rows), {});
+    const auto metrics = clustering_metrics(confusion_matrix(world(), found.labels, own(labels)));
     EXPECT_DOUBLE_EQ(metrics.accuracy, 1) << samples;
   }
 }
@@ -37,20 +32,20 @@ TEST(Discretization, FindsRotatedIndicators) {
 TEST(Discretization, RankCountDoesNotChangeLabels) {
   const RowPartition partition(120, world().size());
   const auto [rows, labels] = rotated_indicators(120, 6, 0.45);
-  auto found = discretize(world(), partition, own(partition, rows), {}).labels;
+  auto found = discretize(world(), partition, own(rows), {}).labels;
   number_by_first_appearance(world(), found, partition.range(world().rank()).begin, 6);
   // The reference: the same rows, all on one rank.
   const auto alone = world().split(world().rank(), 0);
   auto reference = discretize(*alone, RowPartition(120, 1), rows, {}).labels;
   number_by_first_appearance(*alone, reference, 0, 6);
-  EXPECT_TRUE(found.equal(own(partition, reference)));
+  EXPECT_TRUE(found.equal(own(reference)));
 }
 
 TEST(Discretization, ObjectiveIsTheRelaxationErrorOfTheLabels) {
   const RowPartition partition(90, world().size());
   const auto [rows, labels] = rotated_indicators(90, 4, 0.3);
-  const auto found = discretize(world(), partition, own(partition, rows), {});
-  const auto unit = normalize_rows(own(partition, rows));
+  const auto found = discretize(world(), partition, own(rows), {});
+  const auto unit = normalize_rows(own(rows));
   auto moment = torch::zeros({4, 4}, torch::kFloat64);
   moment.index_add_(0, found.labels, unit);
   world().all_reduce(moment);
@@ -67,7 +62,7 @@ TEST(Discretization, RoundingDoesNotChangeLabels) {
   const RowPartition partition(samples, world().size());
   const auto rows = std::get<0>(torch::linalg_qr(test::random_matrix(samples, k, 31)));
   const auto labels_of = [&](const torch::Tensor& all) {
-    auto labels = discretize(world(), partition, own(partition, all), {}).labels;
+    auto labels = discretize(world(), partition, own(all), {}).labels;
     number_by_first_appearance(world(), labels, partition.range(world().rank()).begin, k);
     return labels;
   };
@@ -82,7 +77,7 @@ TEST(Discretization, RowsOfZerosGetSomeLabel) {
   const RowPartition partition(20, world().size());
   auto [rows, labels] = rotated_indicators(20, 3, 0.05);
   rows[4].zero_();
-  const auto found = discretize(world(), partition, own(partition, rows), {}).labels;
+  const auto found = discretize(world(), partition, own(rows), {}).labels;
   EXPECT_TRUE(((found >= 0) & (found < 3)).all().item<bool>());
 }
 

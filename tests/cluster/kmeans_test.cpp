@@ -6,12 +6,8 @@
 namespace eigenscale {
 namespace {
 
+using test::own;
 using test::world;
-
-torch::Tensor own(const RowPartition& partition, const torch::Tensor& all) {
-  const auto range = partition.range(world().rank());
-  return all.narrow(0, range.begin, range.size()).contiguous();
-}
 
 torch::Tensor blobs(std::int64_t samples, std::int64_t clusters, double spread) {
   const auto centres = 10 * test::random_matrix(clusters, 3, 21);
@@ -22,18 +18,18 @@ torch::Tensor blobs(std::int64_t samples, std::int64_t clusters, double spread) 
 TEST(Kmeans, FindsSeparatedBlobs) {
   const RowPartition partition(101, world().size());
   const auto rows = blobs(101, 5, 0.1);
-  const auto found = kmeans(world(), partition, own(partition, rows), {.clusters = 5});
-  const auto metrics = clustering_metrics(
-      confusion_matrix(world(), found.labels, own(partition, torch::arange(101) % 5)));
+  const auto found = kmeans(world(), partition, own(rows), {.clusters = 5});
+  const auto metrics =
+      clustering_metrics(confusion_matrix(world(), found.labels, own(torch::arange(101) % 5)));
   EXPECT_DOUBLE_EQ(metrics.accuracy, 1);
 }
 
 TEST(Kmeans, ObjectiveIsTheInertiaAtAFixedPoint) {
   const RowPartition partition(150, world().size());
   const auto rows = blobs(150, 4, 6);
-  const auto found = kmeans(world(), partition, own(partition, rows), {.clusters = 4});
+  const auto found = kmeans(world(), partition, own(rows), {.clusters = 4});
   auto sums = torch::zeros({4, 4}, torch::kFloat64);
-  const auto mine = own(partition, rows);
+  const auto mine = own(rows);
   sums.narrow(1, 0, 3).index_add_(0, found.labels, mine);
   sums.select(1, 3).index_add_(0, found.labels, torch::ones({mine.size(0)}, torch::kFloat64));
   world().all_reduce(sums);
@@ -51,19 +47,18 @@ TEST(Kmeans, ObjectiveIsTheInertiaAtAFixedPoint) {
 TEST(Kmeans, RankCountDoesNotChangeLabels) {
   const RowPartition partition(97, world().size());
   const auto rows = blobs(97, 6, 5);
-  auto found = kmeans(world(), partition, own(partition, rows), {.clusters = 6}).labels;
+  auto found = kmeans(world(), partition, own(rows), {.clusters = 6}).labels;
   number_by_first_appearance(world(), found, partition.range(world().rank()).begin, 6);
   const auto alone = world().split(world().rank(), 0);
   auto reference = kmeans(*alone, RowPartition(97, 1), rows, {.clusters = 6}).labels;
   number_by_first_appearance(*alone, reference, 0, 6);
-  EXPECT_TRUE(found.equal(own(partition, reference)));
+  EXPECT_TRUE(found.equal(own(reference)));
 }
 
 TEST(Kmeans, FewerDistinctRowsThanClustersEnds) {
   const RowPartition partition(12, world().size());
   const auto rows = torch::ones({12, 2}, torch::kFloat64);
-  const auto found =
-      kmeans(world(), partition, own(partition, rows), {.clusters = 3, .most_iterations = 20});
+  const auto found = kmeans(world(), partition, own(rows), {.clusters = 3, .most_iterations = 20});
   EXPECT_DOUBLE_EQ(found.objective, 0);
 }
 

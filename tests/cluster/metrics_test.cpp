@@ -1,17 +1,13 @@
 #include "eigenscale/cluster/metrics.h"
 
+#include "cluster_test_support.h"
 #include "eigenscale/core/row_partition.h"
-#include "support/mpi_test.h"
 
 namespace eigenscale {
 namespace {
 
+using test::own;
 using test::world;
-
-torch::Tensor own(const torch::Tensor& all) {
-  const auto range = RowPartition(all.size(0), world().size()).range(world().rank());
-  return all.narrow(0, range.begin, range.size()).clone();
-}
 
 TEST(Metrics, RenamedClustersAreAPerfectMatch) {
   const auto classes = torch::tensor({0, 0, 1, 1, 2, 2, 2}, torch::kInt64);

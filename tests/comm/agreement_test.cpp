@@ -39,6 +39,17 @@ TEST(Agreement, ForeignErrorsGetTheStatedCode) {
   }
 }
 
+TEST(Agreement, ProblemsThatDoNotFitAreMistakesOfOptions) {
+  try {
+    on_all_ranks(
+        world(), [] { torch::empty({std::int64_t{1} << 48}); }, ExitCode::kOutput);
+    FAIL() << "did not throw";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit_code(), ExitCode::kOptions);
+    EXPECT_THAT(error.what(), testing::StartsWith("out of memory"));
+  }
+}
+
 TEST(Agreement, DifferentOptionsAreRefusedOnAllRanks) {
   require_same_on_all_ranks(world(), "the configuration", "same");
   if (world().size() > 1) {

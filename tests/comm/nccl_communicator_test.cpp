@@ -50,13 +50,13 @@ class NcclCommunicatorTest : public testing::Test {
 };
 
 // Small integers: exact in every type and order of summation.
-const std::vector<torch::ScalarType> kTypes = {torch::kUInt8,   torch::kInt8,    torch::kInt32,
-                                               torch::kInt64,   torch::kHalf,    torch::kFloat32,
-                                               torch::kFloat64, torch::kBFloat16};
+const std::vector<torch::ScalarType> kNcclTypes = {
+    torch::kUInt8, torch::kInt8,    torch::kInt32,   torch::kInt64,
+    torch::kHalf,  torch::kFloat32, torch::kFloat64, torch::kBFloat16};
 
 TEST_F(NcclCommunicatorTest, AllReduceIsThatOfMpi) {
   NcclCommunicator communicator(world(), stream_);
-  for (const auto type : kTypes) {
+  for (const auto type : kNcclTypes) {
     for (const auto op : {ReduceOp::kSum, ReduceOp::kMax, ReduceOp::kMin}) {
       const auto values = (torch::arange(1000) % 7 + world().rank()).to(type);
       communicator.all_reduce(to_device(values), values.numel(), type, op);

@@ -1,13 +1,12 @@
 #include "eigenscale/compress/factorization.h"
 
-#include "eigenscale/compress/output_difference.h"
+#include "compress_test_support.h"
 #include "eigenscale/nn/named_networks.h"
-#include "support/mpi_test.h"
 
 namespace eigenscale {
 namespace {
 
-SavedModel model_of(const std::string& name) {
+SavedModel small_model(const std::string& name) {
   const auto specification = named_network(
       name, {.input = {1, 12, 12}, .classes = 4, .normalization = {{"kind", "batch"}}});
   Network network(test::world(), specification, torch::kFloat64, 3);
@@ -28,17 +27,9 @@ void make_rank(torch::Tensor weight, std::int64_t rank) {
                    .view(weight.sizes()));
 }
 
-double change(const SavedModel& a, const SavedModel& b) {
-  torch::manual_seed(3);
-  const auto samples = torch::randn({20, 1, 12, 12}, torch::kFloat64);
-  return output_difference(double_outputs(test::world(), a, samples),
-                           double_outputs(test::world(), b, samples))
-      .relative();
-}
-
 TEST(FactorizationTest, LayersOfLowRankBecomeTwoAndOutputsStay) {
   for (const std::string name : {"mlp:30,24", "cnn:12,16", "resnet18"}) {
-    auto original = model_of(name);
+    auto original = small_model(name);
     std::int64_t low = 0;
     for (auto& [key, tensor] : original.tensors) {
       if (key.ends_with("weight") && tensor.dim() > 1 && tensor.size(0) > 8) {
@@ -55,22 +46,22 @@ TEST(FactorizationTest, LayersOfLowRankBecomeTwoAndOutputsStay) {
     }
     EXPECT_GE(factorized, low - 1) << name;  // the first convolution reads one channel: 9 wide
     EXPECT_LT(model.parameter_count(), original.parameter_count()) << name;
-    EXPECT_LE(change(original, model), 1e-10) << name;
+    EXPECT_LE(test::output_change(original, model), 1e-10) << name;
   }
 }
 
 TEST(FactorizationTest, FactorsAreMadeOnlyWhereTheySave) {
-  const auto original = model_of("mlp:30,24");
+  const auto original = small_model("mlp:30,24");
   auto model = original;
   for (const auto& one : factorize(model, 1.0)) {
     EXPECT_FALSE(one.factorized) << one.layer;
   }
   EXPECT_EQ(model.parameter_count(), original.parameter_count());
-  EXPECT_EQ(change(original, model), 0);
+  EXPECT_EQ(test::output_change(original, model), 0);
 }
 
 TEST(FactorizationTest, AFactorisedNetworkCanBeFactorisedAgain) {
-  auto model = model_of("mlp:30,24");
+  auto model = small_model("mlp:30,24");
   make_rank(model.tensors["layers.linear2.weight"], 8);
   factorize(model, 1.0);
   const auto once = model;
@@ -79,12 +70,12 @@ TEST(FactorizationTest, AFactorisedNetworkCanBeFactorisedAgain) {
   factorize(model, 1.0);
   EXPECT_TRUE(model.tensors.contains("layers.linear2-basis2.weight"));
   EXPECT_LT(model.parameter_count(), once.parameter_count());
-  EXPECT_LE(change(before, model), 1e-10);
+  EXPECT_LE(test::output_change(before, model), 1e-10);
 }
 
 // Squares 16, 4, 1, 1 of 22: 0.72, 0.90, 0.95 and all of them.
 TEST(FactorizationTest, TheRankHoldsTheShareOfSquares) {
-  auto model = model_of("mlp:30,24");
+  auto model = small_model("mlp:30,24");
   auto weight = model.tensors["layers.linear2.weight"];
   weight.zero_();
   const std::vector<double> singular = {4, 2, 1, 1};

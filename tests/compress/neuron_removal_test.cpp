@@ -1,9 +1,8 @@
 #include "eigenscale/compress/neuron_removal.h"
 
-#include "eigenscale/compress/output_difference.h"
+#include "compress_test_support.h"
 #include "eigenscale/nn/channel_graph.h"
 #include "eigenscale/nn/named_networks.h"
-#include "support/mpi_test.h"
 
 namespace eigenscale {
 namespace {
@@ -62,13 +61,6 @@ std::int64_t channels(const SavedModel& model) {
   return sum;
 }
 
-double change(const SavedModel& a, const SavedModel& b) {
-  const auto samples = torch::randn({20, 1, 12, 12}, torch::kFloat64);
-  return output_difference(double_outputs(test::world(), a, samples),
-                           double_outputs(test::world(), b, samples))
-      .relative();
-}
-
 TEST(NeuronRemovalTest, DeadNeuronsGoAndOutputsStay) {
   for (const std::string name : {"mlp:9,12", "cnn:6,9,12", "lenet", "resnet18"}) {
     const auto original = [&] {
@@ -83,7 +75,7 @@ TEST(NeuronRemovalTest, DeadNeuronsGoAndOutputsStay) {
       EXPECT_EQ(one.after, one.before - (one.before + 1) / 3) << name << " " << one.layer;
     }
     EXPECT_LT(model.parameter_count(), original.parameter_count()) << name;
-    EXPECT_LE(change(original, model), kRounding) << name;
+    EXPECT_LE(test::output_change(original, model), kRounding) << name;
     auto again = model;
     remove_dead_neurons(again);
     EXPECT_EQ(channels(again), channels(model)) << name;
@@ -99,7 +91,7 @@ TEST(NeuronRemovalTest, ConstantsMoveIntoBiasesOfLinearLayers) {
   auto model = original;
   remove_dead_neurons(model);
   EXPECT_EQ(channels(model), channels(original) - 3 - 4);
-  EXPECT_LE(change(original, model), kRounding);
+  EXPECT_LE(test::output_change(original, model), kRounding);
 }
 
 // Behind a dead filter normalisation leaves its shift, which zero padding cuts off at the border: a
@@ -120,7 +112,7 @@ TEST(NeuronRemovalTest, ConstantsStayWherePaddingMakesThemInexact) {
   ASSERT_EQ(removed.size(), 2U);
   EXPECT_EQ(removed[0].after, removed[0].before);
   EXPECT_EQ(removed[1].after, removed[1].before - 3);
-  EXPECT_LE(change(original, model), kRounding);
+  EXPECT_LE(test::output_change(original, model), kRounding);
 }
 
 TEST(NeuronRemovalTest, NeuronsThatNobodyReadsGo) {
@@ -132,7 +124,7 @@ TEST(NeuronRemovalTest, NeuronsThatNobodyReadsGo) {
   auto model = original;
   remove_dead_neurons(model);
   EXPECT_EQ(channels(model), channels(original) - 5 - 2);
-  EXPECT_LE(change(original, model), kRounding);
+  EXPECT_LE(test::output_change(original, model), kRounding);
 }
 
 TEST(NeuronRemovalTest, OneNeuronStaysInALayerThatIsAllDead) {
@@ -142,7 +134,7 @@ TEST(NeuronRemovalTest, OneNeuronStaysInALayerThatIsAllDead) {
   auto model = original;
   remove_dead_neurons(model);
   EXPECT_EQ(model.specification["layers"][3]["outputs"], 1);
-  EXPECT_LE(change(original, model), kRounding);
+  EXPECT_LE(test::output_change(original, model), kRounding);
 }
 
 TEST(NeuronRemovalTest, MagnitudePruningKeepsTheLargest) {
@@ -159,7 +151,7 @@ TEST(NeuronRemovalTest, ANetworkThatLostANeuronByMistakeIsNoticed) {
   const auto original = model_of("mlp:9,12", nullptr);
   auto model = original;
   remove_smallest_neurons(model, 0.9);
-  EXPECT_GT(change(original, model), 1e-5);
+  EXPECT_GT(test::output_change(original, model), 1e-5);
 }
 
 }  // namespace

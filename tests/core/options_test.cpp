@@ -13,8 +13,8 @@ namespace po = boost::program_options;
 ProgramOptions example() {
   ProgramOptions options("eigenscale-example", "an example");
   options.group("Model")("batch-size", po::value<std::int64_t>()->default_value(8), "rows")(
-      "rate", po::value<double>()->default_value(0.5), "rate")("overwrite", po::bool_switch(),
-                                                               "overwrite");
+      "rate", po::value<double>()->default_value(0.5), "rate")(
+      "overwrite", po::bool_switch(), "overwrite")("trace", po::bool_switch(), "trace");
   return options;
 }
 
@@ -68,14 +68,15 @@ TEST(ProgramOptions, RefusesWhatItDoesNotKnow) {
 
 TEST(ProgramOptions, EffectiveConfigurationReadsBack) {
   auto options = example();
-  parse(options, "--rate=0.1", "--overwrite");
+  parse(options, "--rate=0.1", "--overwrite", "--trace");
   const test::SharedDirectory directory;
   const auto file = (directory.path() / "run.ini").string();
   std::ofstream(file) << options.configuration();
   auto again = example();
   parse(again, "--config", file.c_str());
   EXPECT_EQ(again.get<double>("rate"), 0.1);
-  EXPECT_TRUE(again.get<bool>("overwrite"));
+  EXPECT_TRUE(again.get<bool>("trace"));
+  EXPECT_FALSE(again.get<bool>("overwrite"));  // or a repetition would remove the run
   EXPECT_EQ(again.configuration(), options.configuration());
 }
 

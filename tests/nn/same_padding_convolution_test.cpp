@@ -68,9 +68,9 @@ TEST(SamePaddingTest, SplitsThePaddingAsTensorFlowDoes) {
   EXPECT_EQ(std::tuple(point.output, point.before, point.after), std::tuple(16, 0, 0));
 }
 
-using Case = std::tuple<std::int64_t, std::int64_t, std::int64_t, bool>;
+using ConvolutionCase = std::tuple<std::int64_t, std::int64_t, std::int64_t, bool>;
 
-class ConvolutionTest : public testing::TestWithParam<Case> {
+class ConvolutionTest : public testing::TestWithParam<ConvolutionCase> {
  protected:
   void SetUp() override {
     torch::manual_seed(7);

@@ -12,7 +12,7 @@ using test::world;
 TEST(RunComparison, ShowsOneLineARun) {
   const test::SharedDirectory shared;
   for (const char* name : {"one", "two"}) {
-    RunDirectory(world(), shared.path() / name, false)
+    RunDirectory(world(), shared.path() / name)
         .write("summary.json", R"({"program": "p", "ranks": 2, "metrics": {"accuracy": 0.75}})");
   }
   const auto table = compare_runs({shared.path() / "one", shared.path() / "two"});
@@ -23,7 +23,7 @@ TEST(RunComparison, ShowsOneLineARun) {
 TEST(RunComparison, NamesTheDirectoryWithoutARun) {
   const test::SharedDirectory shared;
   EXPECT_THROW(compare_runs({shared.path()}), InputError);
-  RunDirectory(world(), shared.path(), false).write("summary.json", "{ not json");
+  RunDirectory(world(), shared.path()).write("summary.json", "{ not json");
   EXPECT_THROW(compare_runs({shared.path()}), InputError);
 }
 

@@ -14,9 +14,9 @@ namespace {
 using test::world;
 
 /// The agreed error that opening `path` gives on every rank.
-ExitCode refusal(const std::filesystem::path& path, bool overwrite) {
+ExitCode refusal(const std::filesystem::path& path, const EarlierRun& earlier = {}) {
   try {
-    const RunDirectory directory(world(), path, overwrite);
+    const RunDirectory directory(world(), path, earlier);
   } catch (const Error& error) {
     EXPECT_TRUE(error.agreed());
     EXPECT_THAT(error.what(), testing::HasSubstr(path.string()));
@@ -27,7 +27,7 @@ ExitCode refusal(const std::filesystem::path& path, bool overwrite) {
 
 TEST(RunDirectory, IsCreatedWithItsParents) {
   const test::SharedDirectory shared;
-  const RunDirectory directory(world(), shared.path() / "a" / "b", false);
+  const RunDirectory directory(world(), shared.path() / "a" / "b");
   directory.write("note.txt", "text");
   EXPECT_TRUE(std::filesystem::exists(directory.file("note.txt")));
 }
@@ -35,10 +35,10 @@ TEST(RunDirectory, IsCreatedWithItsParents) {
 TEST(RunDirectory, RefusesAFinishedRunUnlessItMayBeReplaced) {
   const test::SharedDirectory shared;
   const auto path = shared.path() / "run";
-  RunDirectory(world(), path, false).write("summary.json", "{}");
-  EXPECT_EQ(refusal(path, false), ExitCode::kOptions);
+  RunDirectory(world(), path).write("summary.json", "{}");
+  EXPECT_EQ(refusal(path), ExitCode::kOptions);
   EXPECT_TRUE(std::filesystem::exists(path / "summary.json"));
-  EXPECT_EQ(refusal(path, true), ExitCode::kDone);
+  EXPECT_EQ(refusal(path, {.overwrite = true, .inputs = {}}), ExitCode::kDone);
   world().barrier();
   EXPECT_FALSE(std::filesystem::exists(path / "summary.json"));
 }
@@ -46,17 +46,48 @@ TEST(RunDirectory, RefusesAFinishedRunUnlessItMayBeReplaced) {
 TEST(RunDirectory, OverwritingKeepsWhatIsNotOurs) {
   const test::SharedDirectory shared;
   const auto path = shared.path() / "run";
-  RunDirectory(world(), path, false).write("thesis.tex", "text");
-  const RunDirectory again(world(), path, true);
+  RunDirectory(world(), path).write("thesis.tex", "text");
+  const RunDirectory again(world(), path, {.overwrite = true, .inputs = {}});
   EXPECT_TRUE(std::filesystem::exists(path / "thesis.tex"));
+}
+
+TEST(RunDirectory, LeavesFilesThatOnlyLookLikeARunsAlone) {
+  const test::SharedDirectory shared;
+  RunDirectory(world(), shared.path()).write("labels.npy", "somebody's");
+  EXPECT_EQ(refusal(shared.path()), ExitCode::kOptions);
+  EXPECT_TRUE(std::filesystem::exists(shared.path() / "labels.npy"));
+}
+
+TEST(RunDirectory, ReplacesWhatARunLeftThatEndedEarly) {
+  const test::SharedDirectory shared;
+  const RunDirectory first(world(), shared.path());
+  first.write("configuration.ini", "seed=1");
+  first.write("metrics.jsonl", "{}");
+  EXPECT_EQ(refusal(shared.path()), ExitCode::kDone);
+  world().barrier();
+  EXPECT_FALSE(std::filesystem::exists(shared.path() / "metrics.jsonl"));
+}
+
+TEST(RunDirectory, NeverRemovesWhatIsToBeRead) {
+  const test::SharedDirectory shared;
+  const RunDirectory first(world(), shared.path());
+  first.write("configuration.ini", "seed=1");
+  for (const char* name : {"pretrained.safetensors", "whitened.h5"}) {
+    first.write(name, "needed");
+    const auto dataset = std::string(name).ends_with(".h5") ? ":whitened" : "";
+    const EarlierRun earlier = {.overwrite = true,
+                                .inputs = {(shared.path() / name).string() + dataset}};
+    EXPECT_EQ(refusal(shared.path(), earlier), ExitCode::kOptions);
+    EXPECT_TRUE(std::filesystem::exists(shared.path() / name));
+  }
 }
 
 TEST(RunDirectory, RefusesAFileAndWhatCannotBeWritten) {
   const test::SharedDirectory shared;
-  RunDirectory(world(), shared.path(), false).write("file", "text");
-  EXPECT_EQ(refusal(shared.path() / "file", false), ExitCode::kOutput);
-  EXPECT_EQ(refusal(shared.path() / "file" / "below", false), ExitCode::kOutput);
-  EXPECT_EQ(refusal("/proc/eigenscale-run", false), ExitCode::kOutput);
+  RunDirectory(world(), shared.path()).write("file", "text");
+  EXPECT_EQ(refusal(shared.path() / "file"), ExitCode::kOutput);
+  EXPECT_EQ(refusal(shared.path() / "file" / "below"), ExitCode::kOutput);
+  EXPECT_EQ(refusal("/proc/eigenscale-run"), ExitCode::kOutput);
 }
 
 TEST(RunDirectory, GathersOneValuePerRank) {

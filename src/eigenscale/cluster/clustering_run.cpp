@@ -114,7 +114,10 @@ class ClusteringRun {
       : world_(world),
         options_(options),
         startup_bytes_(peak_memory_bytes()),
-        directory_(world, options.output, options.overwrite),
+        directory_(world, options.output,
+                   {options.overwrite,
+                    false,
+                    {options.data, options.labels, options.clustering.pretrained}}),
         log_(world, directory_.file("metrics.jsonl")),
         progress_mode_(Progress::parse(options.progress)) {
     directory_.write_setting(options.configuration);
@@ -207,15 +210,9 @@ class ClusteringRun {
     };
     events.pretrained = [this](Autoencoder& autoencoder) {
       end_progress();
-      on_all_ranks(
-          world_,
-          [&] {
-            if (world_.rank() == 0) {
-              write_safetensors(directory_.file("pretrained.safetensors"),
-                                named_parameters(autoencoder));
-            }
-          },
-          ExitCode::kOutput);
+      on_first_rank(world_, [&] {
+        write_safetensors(directory_.file("pretrained.safetensors"), named_parameters(autoencoder));
+      });
     };
     return events;
   }

@@ -10,7 +10,7 @@ namespace eigenscale {
 namespace {
 
 // Relative changes below this are rounding: sums over ranks in another order differ by 1e-16 N.
-constexpr double kTie = 1e-10;
+constexpr double kTraceTie = 1e-10;
 
 /// K rows of the embedding that are as orthogonal to each other as a greedy choice finds, for each
 /// start: the columns of the first rotations, starts x K x K.
@@ -140,7 +140,7 @@ Assignment discretize(const Communicator& communicator, const RowPartition& part
   for (std::int64_t iteration = 0; iteration < options.most_iterations; ++iteration) {
     auto traces = torch::zeros({options.starts}, torch::kFloat64);
     rotations = next_rotations(communicator, alternation.assign(rotations), traces);
-    const auto improved = traces > best + kTie * best.abs();
+    const auto improved = traces > best + kTraceTie * best.abs();
     labels = torch::where(improved.unsqueeze(1), alternation.labels(), labels);
     best = torch::where(improved, traces, best);
     if (!improved.any().item<bool>()) {
@@ -149,7 +149,7 @@ Assignment discretize(const Communicator& communicator, const RowPartition& part
   }
   const double largest = best.max().item<double>();
   std::int64_t winner = 0;
-  while (best[winner].item<double>() < largest - kTie * largest) {
+  while (best[winner].item<double>() < largest - kTraceTie * largest) {
     ++winner;
   }
   return {labels[winner].clone(), 2 * (static_cast<double>(partition.rows()) - largest)};

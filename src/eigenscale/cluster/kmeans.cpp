@@ -10,7 +10,7 @@
 namespace eigenscale {
 namespace {
 
-constexpr double kTie = 1e-10;
+constexpr double kInertiaTie = 1e-10;
 
 torch::Tensor squared_distances(const torch::Tensor& rows, const torch::Tensor& row_norms,
                                 const torch::Tensor& centres) {
@@ -96,8 +96,8 @@ Assignment kmeans(const Communicator& communicator, const RowPartition& partitio
     const auto inertia = sums.select(2, features + 1).sum(1);
     const auto counts = sums.select(2, features);
     centres = sums.narrow(2, 0, features) / counts.unsqueeze(2).clamp_min(1);
-    const bool converged =
-        (inertia >= best - kTie * best).all().item<bool>() && (counts > 0).all().item<bool>();
+    const bool converged = (inertia >= best - kInertiaTie * best).all().item<bool>() &&
+                           (counts > 0).all().item<bool>();
     best = torch::minimum(best, inertia);
     if (converged) {
       break;
@@ -108,7 +108,7 @@ Assignment kmeans(const Communicator& communicator, const RowPartition& partitio
   }
   const double smallest = best.min().item<double>();
   std::int64_t winner = 0;
-  while (best[winner].item<double>() > smallest + kTie * smallest) {
+  while (best[winner].item<double>() > smallest + kInertiaTie * smallest) {
     ++winner;
   }
   return {labels[winner].clone(), smallest};

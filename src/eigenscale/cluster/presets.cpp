@@ -75,8 +75,6 @@ ClusteringSettings extended_yale_b(std::int64_t clusters) {
 
 }  // namespace
 
-std::vector<std::string> preset_names() { return {"orl", "coil20", "coil100", "yaleb"}; }
-
 ClusteringSettings preset(const std::string& name, std::int64_t clusters) {
   if (name == "orl") {
     return orl();

@@ -30,9 +30,6 @@ struct ClusteringSettings {
   std::int64_t finetune_steps = 0;
 };
 
-/// The names `preset` knows.
-std::vector<std::string> preset_names();
-
 /// The settings of `name` for K clusters. Throws OptionError for an unknown name.
 ClusteringSettings preset(const std::string& name, std::int64_t clusters);
 

@@ -10,10 +10,8 @@ void on_all_ranks(const Communicator& communicator, const std::function<void()>&
   std::optional<Error> failure;
   try {
     work();
-  } catch (const Error& error) {
-    failure = error;
   } catch (const std::exception& error) {
-    failure = Error(otherwise, error.what());
+    failure = as_error(error, otherwise);
   }
   const std::int64_t nobody = communicator.size();
   const std::int64_t first = all_reduce(
@@ -28,6 +26,17 @@ void on_all_ranks(const Communicator& communicator, const std::function<void()>&
                  communicator.rank() == root ? static_cast<std::int64_t>(failure->exit_code()) : 0,
                  ReduceOp::kMax);
   throw Error(static_cast<ExitCode>(code), message, true);
+}
+
+void on_first_rank(const Communicator& communicator, const std::function<void()>& work) {
+  on_all_ranks(
+      communicator,
+      [&] {
+        if (communicator.rank() == 0) {
+          work();
+        }
+      },
+      ExitCode::kOutput);
 }
 
 void require_same_on_all_ranks(const Communicator& communicator, const std::string& what,

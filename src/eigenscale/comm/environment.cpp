@@ -105,7 +105,8 @@ int run_program(
     refuse_silent_singletons(world);
     share_cores(world);
     return program(world, argc, argv);
-  } catch (const Error& error) {
+  } catch (const std::exception& caught) {
+    const auto error = as_error(caught, ExitCode::kNumerical);
     if (error.agreed()) {
       if (world.rank() == 0 && *error.what() != '\0') {
         std::cerr << "eigenscale: " << error.what() << std::endl;
@@ -113,10 +114,6 @@ int run_program(
       return static_cast<int>(error.exit_code());
     }
     return abort_all(error.exit_code(), error.what());
-  } catch (const std::bad_alloc&) {
-    return abort_all(ExitCode::kOptions, "out of memory; use more ranks or nodes");
-  } catch (const std::exception& error) {
-    return abort_all(ExitCode::kNumerical, error.what());
   }
 }
 

@@ -25,7 +25,7 @@ static_assert(NCCL_VERSION_CODE >= NCCL_VERSION(2, 14, 0),
 namespace eigenscale {
 namespace {
 
-constexpr auto kPause = std::chrono::microseconds(20);
+constexpr auto kNcclPause = std::chrono::microseconds(20);
 
 /// The communicators to free at finalise.
 std::vector<ncclComm_t>& open_communicators() {
@@ -37,7 +37,7 @@ void free_communicators() {
   for (const auto communicator : open_communicators()) {
     ncclResult_t state = ncclCommFinalize(communicator);
     while (state == ncclInProgress) {
-      std::this_thread::sleep_for(kPause);
+      std::this_thread::sleep_for(kNcclPause);
       if (ncclCommGetAsyncError(communicator, &state) != ncclSuccess) {
         state = ncclInternalError;
       }
@@ -145,7 +145,7 @@ struct NcclCommunicator::State {
   void settle(ncclResult_t code) {
     const WatchedCall watched(call, bytes);
     while (code == ncclInProgress) {
-      std::this_thread::sleep_for(kPause);
+      std::this_thread::sleep_for(kNcclPause);
       code = asynchronous_state();
     }
     if (code != ncclSuccess) {
@@ -167,7 +167,7 @@ struct NcclCommunicator::State {
           state != ncclSuccess && state != ncclInProgress) {
         fail(nccl_text(state));
       }
-      std::this_thread::sleep_for(kPause);
+      std::this_thread::sleep_for(kNcclPause);
     }
     pending = false;
   }

@@ -40,7 +40,11 @@ class CompressionRun {
       : world_(world),
         options_(options),
         startup_bytes_(peak_memory_bytes()),
-        directory_(world, options.output, options.overwrite) {
+        directory_(
+            world, options.output,
+            {options.overwrite,
+             false,
+             {options.data, options.labels, options.validation_data, options.validation_labels}}) {
     directory_.write_setting(options.configuration);
   }
 
@@ -220,19 +224,14 @@ class CompressionRun {
   }
 
   void write() {
-    on_all_ranks(
-        world_,
-        [&] {
-          if (world_.rank() == 0) {
-            write_model(directory_.path(), model_);
-            if (options_.onnx) {
-              AtomicFile file(directory_.file("model.onnx"));
-              file.write(onnx_model(model_));
-              file.commit();
-            }
-          }
-        },
-        ExitCode::kOutput);
+    on_first_rank(world_, [&] {
+      write_model(directory_.path(), model_);
+      if (options_.onnx) {
+        AtomicFile file(directory_.file("model.onnx"));
+        file.write(onnx_model(model_));
+        file.commit();
+      }
+    });
     auto summary = make_summary(world_, "eigenscale-compress", options_.device, startup_bytes_);
     summary["metrics"] = metrics_;
     timers_.end();

@@ -19,16 +19,16 @@ namespace {
 }
 
 // A rename survives a power cut only when the directory that records it is on the disk, too.
-void sync_directory(const std::filesystem::path& path) {
-  const auto parent = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
-  const int descriptor = ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+}  // namespace
+
+void sync_directory(const std::filesystem::path& directory) {
+  const int descriptor = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor >= 0) {
     ::fsync(descriptor);
     ::close(descriptor);
   }
 }
-
-}  // namespace
 
 std::filesystem::path temporary_name(const std::filesystem::path& path) {
   return path.parent_path() / ("." + path.filename().string() + ".partial");
@@ -47,7 +47,7 @@ void publish_file(const std::filesystem::path& temporary, const std::filesystem:
   if (::rename(temporary.c_str(), path.c_str()) != 0) {
     fail(path, "rename to");
   }
-  sync_directory(path);
+  sync_directory(path.has_parent_path() ? path.parent_path() : std::filesystem::path("."));
 }
 
 AtomicFile::AtomicFile(std::filesystem::path path)

@@ -31,6 +31,8 @@ class AtomicFile {
 /// [local] Writes `text` as the whole content of `path`, atomically.
 void write_file(const std::filesystem::path& path, std::string_view text);
 
+/// [local] Syncs the names in `directory`, as far as its file system can.
+void sync_directory(const std::filesystem::path& directory);
 /// The name under which `path` is written before it is complete.
 std::filesystem::path temporary_name(const std::filesystem::path& path);
 /// [local] Syncs the finished file `temporary` and renames it to `path`.

@@ -1,12 +1,13 @@
 #pragma once
 
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <utility>
 
 namespace eigenscale {
 
-/// What every program of eigenscale ends with; documented in README and the manual pages.
+/// What every program of eigenscale ends with; documented in README and docs/launching.md.
 enum class ExitCode : int {
   kDone = 0,
   kOptions = 2,
@@ -59,5 +60,20 @@ struct CommunicationError : Error {
 struct OutputError : Error {
   explicit OutputError(const std::string& message) : Error(ExitCode::kOutput, message) {}
 };
+
+/// Any exception as an Error: its own code, kOptions when memory ran out, else `otherwise`.
+/// libtorch has no type for the second before 2.0, only the text.
+inline Error as_error(const std::exception& error, ExitCode otherwise) {
+  if (const auto* own = dynamic_cast<const Error*>(&error)) {
+    return *own;
+  }
+  const std::string text = error.what();
+  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr ||
+      text.find("can't allocate memory") != std::string::npos) {
+    const auto detail = text.substr(0, text.find('\n'));
+    return {ExitCode::kOptions, "out of memory (" + detail + "); use more ranks or nodes"};
+  }
+  return {otherwise, text};
+}
 
 }  // namespace eigenscale

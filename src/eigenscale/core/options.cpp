@@ -174,7 +174,9 @@ std::string ProgramOptions::configuration() const {
   text << "# " << program_ << " " << version() << ": the options this run used\n";
   text.precision(17);
   for (const auto& [name, value] : values_) {
-    if (name == "help" || name == "version" || name == "config") {
+    // What to do with an earlier run is no part of this one, and would be done again with --config.
+    if (name == "help" || name == "version" || name == "config" || name == "overwrite" ||
+        name == "resume") {
       continue;
     }
     text << name << "=";

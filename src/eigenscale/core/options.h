@@ -38,10 +38,6 @@ class ProgramOptions {
     }
     return values_[name].as<T>();
   }
-  /// True when the option has a value that was given, not defaulted.
-  bool given(const std::string& name) const {
-    return values_.contains(name) && !values_[name].defaulted();
-  }
   bool has(const std::string& name) const { return values_.contains(name); }
 
   /// Puts the option's value into `value` where there is one.
@@ -63,7 +59,8 @@ class ProgramOptions {
   std::int64_t at_least(const std::string& name, std::int64_t minimum) const;
   double at_least(const std::string& name, double minimum) const;
 
-  /// The effective configuration as INI text that --config reads back.
+  /// The effective configuration as INI text that --config reads back, without --overwrite and
+  /// --resume.
   std::string configuration() const;
 
  private:

@@ -160,14 +160,7 @@ void generate(const Communicator& communicator, const SyntheticOptions& options,
               const std::filesystem::path& directory) {
   std::unique_ptr<SyntheticData> data;
   on_all_ranks(communicator, [&] { data = std::make_unique<SyntheticData>(options); });
-  on_all_ranks(
-      communicator,
-      [&] {
-        if (communicator.rank() == 0) {
-          std::filesystem::create_directories(directory);
-        }
-      },
-      ExitCode::kOutput);
+  on_first_rank(communicator, [&] { std::filesystem::create_directories(directory); });
   const std::int64_t own_rows =
       RowPartition(options.samples, communicator.size()).range(communicator.rank()).size();
   write_npy(communicator, directory / "data.npy", torch::kFloat32, {options.ambient_dim}, own_rows,

@@ -27,7 +27,7 @@ namespace {
 
 constexpr int kElpaApi = 20211125;
 
-void require_success(int code, const char* call) {
+void require_elpa_success(int code, const char* call) {
   if (code != ELPA_OK) {
     throw Error(ExitCode::kNumerical,
                 std::string("ELPA's ") + call + " failed with code " + std::to_string(code), true);
@@ -39,10 +39,10 @@ class Handle {
  public:
   Handle() {
     static std::once_flag once;
-    std::call_once(once, [] { require_success(elpa_init(kElpaApi), "elpa_init"); });
+    std::call_once(once, [] { require_elpa_success(elpa_init(kElpaApi), "elpa_init"); });
     int error = 0;
     handle_ = elpa_allocate(&error);
-    require_success(error, "elpa_allocate");
+    require_elpa_success(error, "elpa_allocate");
   }
   ~Handle() {
     int ignored = 0;
@@ -54,7 +54,7 @@ class Handle {
   void set(const char* name, std::int64_t value) {
     int error = 0;
     elpa_set_integer(handle_, name, static_cast<int>(value), &error);
-    require_success(error, name);
+    require_elpa_success(error, name);
   }
   elpa_t get() const { return handle_; }
 
@@ -84,12 +84,12 @@ DistributedEigenpairs elpa_eigen(DistributedMatrix matrix, std::int64_t count, b
   handle.set("mpi_comm_parent", MPI_Comm_c2f(mpi_handle(layout.grid->all())));
   handle.set("process_row", layout.grid->row_index());
   handle.set("process_col", layout.grid->column_index());
-  require_success(elpa_setup(handle.get()), "elpa_setup");
+  require_elpa_success(elpa_setup(handle.get()), "elpa_setup");
   handle.set("solver", two_stage ? ELPA_SOLVER_2STAGE : ELPA_SOLVER_1STAGE);
   int error = 0;
   elpa_eigenvectors_double(handle.get(), matrix.local().data_ptr<double>(),
                            values.data_ptr<double>(), vectors.local().data_ptr<double>(), &error);
-  require_success(error, "elpa_eigenvectors");
+  require_elpa_success(error, "elpa_eigenvectors");
   return {values.narrow(0, 0, count).clone(), vectors};
 }
 

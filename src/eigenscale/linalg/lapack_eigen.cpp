@@ -10,7 +10,7 @@
 namespace eigenscale {
 namespace {
 
-void require_success(int info, const char* routine) {
+void require_lapack_success(int info, const char* routine) {
   if (info != 0) {
     throw NumericalError(std::string("LAPACK's ") + routine + " failed with code " +
                          std::to_string(info) + ": the eigenvalues did not converge");
@@ -31,7 +31,7 @@ LocalEigenpairs all_pairs(torch::Tensor matrix) {
   std::vector<int> integers(best_integers);
   dsyevd_("V", "L", &n, matrix.data_ptr<double>(), &n, values.data_ptr<double>(),
           work.data_ptr<double>(), &work_size, integers.data(), &best_integers, &info);
-  require_success(info, "dsyevd");
+  require_lapack_success(info, "dsyevd");
   return {values, matrix};
 }
 
@@ -50,7 +50,7 @@ Tridiagonal tridiagonalize(torch::Tensor matrix) {
   std::vector<double> work(work_size);
   dsytrd_("L", &n, matrix.data_ptr<double>(), &n, result.diagonal.data(),
           result.off_diagonal.data(), result.tau.data(), work.data(), &work_size, &info);
-  require_success(info, "dsytrd");
+  require_lapack_success(info, "dsytrd");
   return result;
 }
 
@@ -60,7 +60,7 @@ std::vector<double> all_values(const Tridiagonal& tridiagonal) {
   const int n = static_cast<int>(values.size());
   int info = 0;
   dsterf_(&n, values.data(), off_diagonal.data(), &info);
-  require_success(info, "dsterf");
+  require_lapack_success(info, "dsterf");
   return values;
 }
 
@@ -86,7 +86,7 @@ void pairs_between(const Tridiagonal& tridiagonal, int first, int last, double* 
   dstemr_("V", "I", &n, diagonal.data(), off_diagonal.data(), &unused, &unused, &lowest, &highest,
           &found, own_values.data(), vectors, &n, &count, support.data(), &try_relative,
           work.data(), &work_size, integers.data(), &integer_size, &info);
-  require_success(info, "dstemr");
+  require_lapack_success(info, "dstemr");
   std::copy_n(own_values.begin(), count, values);
 }
 
@@ -133,7 +133,7 @@ LocalEigenpairs lapack_eigen(torch::Tensor matrix, EigenRange range) {
   std::vector<double> work(work_size);
   dormtr_("L", "L", "N", &n, &count, matrix.data_ptr<double>(), &n, tridiagonal.tau.data(),
           vectors.data_ptr<double>(), &n, work.data(), &work_size, &info);
-  require_success(info, "dormtr");
+  require_lapack_success(info, "dormtr");
   return {values, vectors};
 }
 

@@ -47,7 +47,7 @@ torch::Tensor as_pixels(const torch::Tensor& input) {
 torch::Tensor channel_sums(const torch::Tensor& x) { return x.sum(2).to(torch::kFloat64).sum(0); }
 
 /// What the backward pass needs of the forward one beside the input.
-struct Saved final : torch::CustomClassHolder {
+struct WhitenedBatch final : torch::CustomClassHolder {
   const Communicator* communicator = nullptr;
   double samples = 0;
   torch::Tensor mean;        // C, double
@@ -78,7 +78,7 @@ class WhitenBatch : public torch::autograd::Function<WhitenBatch> {
  public:
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& input,
                                const torch::Tensor&, const torch::Tensor& shift,
-                               const c10::intrusive_ptr<Saved>& saved) {
+                               const c10::intrusive_ptr<WhitenedBatch>& saved) {
     context->save_for_backward({input});
     context->saved_data["saved"] = c10::IValue::make_capsule(saved);
     const auto x = as_pixels(input);
@@ -108,7 +108,7 @@ class WhitenBatch : public torch::autograd::Function<WhitenBatch> {
   static tensor_list backward(AutogradContext* context, const tensor_list& gradients) {
     const auto input = context->get_saved_variables()[0];
     const auto capsule = context->saved_data["saved"].toCapsule();
-    const auto& saved = static_cast<const Saved&>(*capsule);
+    const auto& saved = static_cast<const WhitenedBatch&>(*capsule);
     const auto x = as_pixels(input);
     const auto g = as_pixels(gradients[0]);
     const auto type = x.scalar_type();
@@ -186,7 +186,7 @@ BatchWhitening batch_whitening(
   auto sums = torch::cat({channel_sums(x), torch::full({1}, static_cast<double>(x.size(0) * pixels),
                                                        torch::kFloat64)});
   communicator.all_reduce(sums);
-  auto saved = c10::make_intrusive<Saved>();
+  auto saved = c10::make_intrusive<WhitenedBatch>();
   saved->communicator = &communicator;
   saved->parameter_type = scale.scalar_type();
   saved->samples = sums[channels].item<double>();

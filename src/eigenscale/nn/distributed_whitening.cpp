@@ -30,8 +30,8 @@ void shift_diagonal(DistributedMatrix& matrix, double epsilon, bool relative) {
 }
 
 /// What the backward pass needs of the forward one.
-struct Saved final : torch::CustomClassHolder {
-  Saved(Grid process_grid, const DistributedMatrix& shifted)
+struct DistributedWhitenedBatch final : torch::CustomClassHolder {
+  DistributedWhitenedBatch(Grid process_grid, const DistributedMatrix& shifted)
       : grid(std::move(process_grid)), root(shifted, SpectralFunction::inverse_square_root()) {}
 
   Grid grid;
@@ -44,7 +44,7 @@ struct Saved final : torch::CustomClassHolder {
 class WhiteningFunction : public torch::autograd::Function<WhiteningFunction> {
  public:
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& columns,
-                               const c10::intrusive_ptr<Saved>& saved) {
+                               const c10::intrusive_ptr<DistributedWhitenedBatch>& saved) {
     context->saved_data["saved"] = c10::IValue::make_capsule(saved);
     context->saved_data["own"] = columns.size(1);
     const auto white = multiply(saved->root.value(), saved->centred);
@@ -53,7 +53,7 @@ class WhiteningFunction : public torch::autograd::Function<WhiteningFunction> {
 
   static tensor_list backward(AutogradContext* context, const tensor_list& gradients) {
     const auto capsule = context->saved_data["saved"].toCapsule();
-    const auto& saved = static_cast<const Saved&>(*capsule);
+    const auto& saved = static_cast<const DistributedWhitenedBatch&>(*capsule);
     const std::int64_t own = context->saved_data["own"].toInt();
     const auto output = distribute_samples(saved.grid, gradients[0].t().to(torch::kFloat64));
     // Y = W Xc: dXc = W dY + (2 / n) dS Xc with dS of dW = dY Xc^T, and dX = dXc - its mean.
@@ -91,7 +91,7 @@ DistributedWhitening distributed_whitening(const Grid& grid, const torch::Tensor
   result.mean = mean.unsqueeze(1);
   result.covariance = covariance.local().clone();
   shift_diagonal(covariance, epsilon, relative);
-  auto saved = c10::make_intrusive<Saved>(grid, covariance);
+  auto saved = c10::make_intrusive<DistributedWhitenedBatch>(grid, covariance);
   saved->centred = centred;
   saved->samples = samples;
   result.output = WhiteningFunction::apply(columns, saved);

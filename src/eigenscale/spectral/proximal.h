@@ -8,7 +8,8 @@
 namespace eigenscale {
 
 /// Proximal operators, argmin_X 1/2 ||X - W||_F^2 + r(X), of the penalties that make networks
-/// small. Matrices are double or float; zeros in the results are exact. All [local].
+/// small. Matrices (rows x columns, one of each
+/// at least) are double or float; zeros in the results are exact. All [local].
 
 /// r = threshold ||X||_1, of any shape.
 torch::Tensor soft_threshold(const torch::Tensor& values, double threshold);

@@ -24,7 +24,6 @@ class RowStream {
   std::int64_t own_rows() const { return partition_.range(communicator_.rank()).size(); }
   std::int64_t features() const { return features_; }
   /// Rows of the largest piece of a rank.
-  std::int64_t piece_rows() const { return piece_rows_; }
 
   /// [collective] Calls `work`, which may be collective, with this rank's rows of each piece, m x D
   /// doubles, m maybe 0; as often on every rank. InputError (agreed) as load_samples.

@@ -64,7 +64,7 @@ class WhiteningRun {
       : world_(world),
         options_(options),
         startup_bytes_(peak_memory_bytes()),
-        directory_(world, options.output, options.overwrite) {
+        directory_(world, options.output, {options.overwrite, false, {options.data}}) {
     directory_.write_setting(options.configuration);
   }
 

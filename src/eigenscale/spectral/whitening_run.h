@@ -24,7 +24,7 @@ struct WhiteningRunOptions {
   double epsilon = -1;
   /// Measure what came out: covariance_error, residual, orthogonality.
   bool check = false;
-  /// "npy", "h5", or empty for that of the data (npy where it is neither).
+  /// "h5" or, anything else, npy.
   std::string format;
   /// Shape of a sample that is an image; empty: the data's own.
   std::vector<std::int64_t> image_shape;

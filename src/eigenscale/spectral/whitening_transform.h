@@ -38,8 +38,9 @@ struct WhiteningTransform {
 WhiteningTransform whitening_transform(const DistributedMatrix& covariance,
                                        const WhiteningOptions& options);
 
-/// [collective] What the covariance of whitened samples is meant to be, in the layout of
-/// `like`: V diag(l / (l + e)) V^T for zca, diag(l / (l + e)) for pca.
+/// [collective] What the covariance of whitened samples is meant to be, double, in square blocks on
+/// the transform's grid: V diag(l / (l + e)) V^T, D x D, for zca; diag(l / (l + e)), k x k, for
+/// pca.
 DistributedMatrix whitened_covariance(const WhiteningTransform& transform,
                                       const WhiteningOptions& options);
 

@@ -1,7 +1,5 @@
 #include "eigenscale/train/checkpoint.h"
 
-#include <fcntl.h>
-#include <unistd.h>
 #include <zlib.h>
 
 #include <array>
@@ -78,14 +76,6 @@ FileSum sum_file(const fs::path& path) {
   return sum;
 }
 
-void sync_directory(const fs::path& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor >= 0) {
-    ::fsync(descriptor);
-    ::close(descriptor);
-  }
-}
-
 void remove_directory(const fs::path& path) {
   std::error_code error;
   fs::remove_all(path, error);
@@ -109,19 +99,6 @@ void rename_directory(const fs::path& from, const fs::path& to) {
     throw OutputError("cannot rename '" + from.string() + "' to '" + to.string() +
                       "': " + error.message());
   }
-}
-
-/// On rank 0 alone, with errors on all.
-template <typename Action>
-void on_rank_0(const Communicator& communicator, Action action) {
-  on_all_ranks(
-      communicator,
-      [&] {
-        if (communicator.rank() == 0) {
-          action();
-        }
-      },
-      ExitCode::kOutput);
 }
 
 void write_moments(const Communicator& communicator, const fs::path& directory,
@@ -186,7 +163,7 @@ void write_checkpoint(const Communicator& communicator, const fs::path& director
   std::snprintf(name.data(), name.size(), "step-%010lld", static_cast<long long>(checkpoint.step));
   const auto final_name = directory / name.data();
   const auto partial = temporary_name(final_name);
-  on_rank_0(communicator, [&] {
+  on_first_rank(communicator, [&] {
     remove_directory(partial);
     make_directory(partial);
     write_safetensors(partial / "model.safetensors", checkpoint.model);
@@ -196,7 +173,7 @@ void write_checkpoint(const Communicator& communicator, const fs::path& director
     write_file(partial / "state.json", checkpoint.state.dump(1) + "\n");
   });
   write_moments(communicator, partial, optimizer);
-  on_rank_0(communicator, [&] {
+  on_first_rank(communicator, [&] {
     write_manifest(partial);
     sync_directory(partial);
     if (fs::exists(final_name)) {  // written before by a run that was resumed further back

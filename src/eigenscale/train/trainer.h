@@ -118,8 +118,8 @@ class Trainer {
   /// [collective] Of the network as it is, in evaluation mode.
   Evaluation evaluate(const LabelledSamples& samples);
 
-  /// The parameters and buffers with the best validation accuracy; the present ones where there is
-  /// no validation, and where penalties make the network smaller epoch by epoch.
+  /// [local] The parameters and buffers with the best validation accuracy; the present ones where
+  /// there is no validation, and where penalties make the network smaller epoch by epoch.
   NamedTensors best_model() const;
   std::int64_t best_epoch() const { return proximal_ ? epoch_ : best_epoch_; }
   std::int64_t steps() const { return step_; }

@@ -45,7 +45,11 @@ class TrainingRun {
         options_(options),
         begin_(now_seconds()),
         startup_bytes_(peak_memory_bytes()),
-        directory_(world, options.output, options.overwrite, options.resume),
+        directory_(world, options.output,
+                   {options.overwrite,
+                    options.resume,
+                    {options.data, options.labels, options.validation_data,
+                     options.validation_labels, options.network}}),
         progress_mode_(Progress::parse(options.progress)) {
     directory_.write_setting(options.configuration);
     if (options.trace) {
@@ -157,13 +161,14 @@ class TrainingRun {
               : named_network(options_.network, {.input = shape,
                                                  .classes = std::max<std::int64_t>(classes, 2),
                                                  .normalization = options_.normalization});
-      if (c10::multiply_integers(specification["input"]) != c10::multiply_integers(shape)) {
+      const auto input = specification["input"].get<std::vector<std::int64_t>>();
+      if (c10::multiply_integers(input) != c10::multiply_integers(shape)) {
         throw InputError("the network of '" + options_.network + "' takes samples of shape " +
-                         shape_text(specification["input"]) + " but those of '" + options_.data +
-                         "' have shape " + shape_text(training_->shape));
+                         shape_text(input) + " but those of '" + options_.data + "' have shape " +
+                         shape_text(training_->shape));
       }
       // So that augmentation sees images.
-      training_->shape = specification["input"].get<std::vector<std::int64_t>>();
+      training_->shape = input;
       const auto& augmentation = options_.trainer.batches.augmentation;
       if (augmentation.any() && training_->shape.size() != 3) {
         throw InputError("--crop and --flip need images, but the network's input has shape " +
@@ -309,15 +314,10 @@ class TrainingRun {
   void finish(Network& network, Trainer& trainer, TrainingEnd end) {
     timers_.begin("write");
     const auto model = trainer.best_model();
-    on_all_ranks(
-        world_,
-        [&] {
-          load_parameters(network, model, "the best model");
-          if (world_.rank() == 0) {
-            write_model(directory_.path(), {network.specification(), model});
-          }
-        },
-        ExitCode::kOutput);
+    on_all_ranks(world_, [&] { load_parameters(network, model, "the best model"); });
+    on_first_rank(world_, [&] {
+      write_model(directory_.path(), {network.specification(), model});
+    });
     auto summary = make_summary(world_, "eigenscale-train", options_.device, startup_bytes_);
     auto& metrics = summary["metrics"];
     if (validation_) {
