@@ -38,6 +38,7 @@ TEST(RunDirectory, RefusesAFinishedRunUnlessItMayBeReplaced) {
   RunDirectory(world(), path).write("summary.json", "{}");
   EXPECT_EQ(refusal(path), ExitCode::kOptions);
   EXPECT_TRUE(std::filesystem::exists(path / "summary.json"));
+  world().barrier();  // every rank has looked
   EXPECT_EQ(refusal(path, {.overwrite = true, .inputs = {}}), ExitCode::kDone);
   world().barrier();
   EXPECT_FALSE(std::filesystem::exists(path / "summary.json"));
