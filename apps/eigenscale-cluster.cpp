@@ -151,7 +151,6 @@ int cluster_main(const Communicator& world, int argc, char** argv) {
         run = run_options(options);
       },
       ExitCode::kOptions);
-  require_same_on_all_ranks(world, "the configuration", run.configuration);
   start_watchdog(options.get<double>("collective-timeout"), world);
   run_clustering(world, run);
   return 0;

@@ -106,7 +106,6 @@ int compress_main(const Communicator& world, int argc, char** argv) {
         run = run_options(options);
       },
       ExitCode::kOptions);
-  require_same_on_all_ranks(world, "the configuration", run.configuration);
   start_watchdog(options.get<double>("collective-timeout"), world);
   run_compression(world, run);
   return 0;

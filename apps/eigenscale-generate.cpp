@@ -54,7 +54,6 @@ int generate_main(const Communicator& world, int argc, char** argv) {
         }
       },
       ExitCode::kOptions);
-  require_same_on_all_ranks(world, "the configuration", options.configuration());
   generate(world, synthetic, output);
   spdlog::info("{} samples of {} numbers in {} clusters: {}/data.npy and labels.npy",
                synthetic.samples, synthetic.ambient_dim, synthetic.clusters, output);

@@ -241,7 +241,6 @@ int train_main(const Communicator& world, int argc, char** argv) {
         run = run_options(options);
       },
       ExitCode::kOptions);
-  require_same_on_all_ranks(world, "the configuration", run.configuration);
   start_watchdog(options.get<double>("collective-timeout"), world);
   return static_cast<int>(run_training(world, run));
 }

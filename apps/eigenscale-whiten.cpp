@@ -101,7 +101,6 @@ int whiten_main(const Communicator& world, int argc, char** argv) {
         run = run_options(options);
       },
       ExitCode::kOptions);
-  require_same_on_all_ranks(world, "the configuration", options.configuration());
   start_watchdog(options.get<double>("collective-timeout"), world);
   run_whitening(world, run);
   return 0;

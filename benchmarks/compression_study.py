@@ -21,7 +21,7 @@ import subprocess
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 FASHION = "/usr/share/datasets/fashion-mnist"
-# Frozen before the seeds of docs/results.md ran.
+# docs/results.md says when which of these were frozen.
 NETWORKS = {
     "mlp": {
         "training": ["--network", "mlp:512,512", "--epochs", 60, "--learning-rate", 0.1, "--flip"],

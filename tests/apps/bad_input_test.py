@@ -121,6 +121,19 @@ class BadInput(program.ProgramTest):
     def test_cuda_without_a_gpu(self):
         self.refuse(OPTIONS, "--device cuda", "--device", "cuda")
 
+    def test_generating_into_a_finished_run_or_on_a_gpu(self):
+        os.makedirs(self.path("run"))
+        with open(self.path("run/summary.json"), "w") as file:
+            file.write("{}")
+        for options, expected in ((["--output", self.path("run")], "holds a finished run"),
+                                  (["--output", self.path("new"), "--device", "cuda"], "--device cuda")):
+            run = program.run("eigenscale-generate", "--samples", 40, *options, ranks=2)
+            self.assertEqual(run.code, OPTIONS, run.errors)
+            self.assertEqual(len(run.messages), 1, run.errors)
+            self.assertIn(expected, run.messages[0])
+        self.assertEqual(os.listdir(self.path("run")), ["summary.json"])
+        self.assertFalse(os.path.exists(self.path("new")))
+
     def test_missing_data_option(self):
         run = program.run("eigenscale-cluster", "--clusters", 3, "--output", self.path("run"))
         self.assertEqual(run.code, OPTIONS)

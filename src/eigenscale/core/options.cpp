@@ -170,13 +170,18 @@ double ProgramOptions::at_least(const std::string& name, double minimum) const {
 }
 
 std::string ProgramOptions::configuration() const {
+  // What to do with an earlier run is no part of this one, and would be done again with --config.
+  return "# " + program_ + " " + version() + ": the options this run used\n" +
+         listing({"help", "version", "config", "overwrite", "resume"});
+}
+
+std::string ProgramOptions::everything() const { return listing({"config"}); }
+
+std::string ProgramOptions::listing(std::initializer_list<std::string_view> left_out) const {
   std::ostringstream text;
-  text << "# " << program_ << " " << version() << ": the options this run used\n";
   text.precision(17);
   for (const auto& [name, value] : values_) {
-    // What to do with an earlier run is no part of this one, and would be done again with --config.
-    if (name == "help" || name == "version" || name == "config" || name == "overwrite" ||
-        name == "resume") {
+    if (std::ranges::find(left_out, name) != left_out.end()) {
       continue;
     }
     text << name << "=";

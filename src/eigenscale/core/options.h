@@ -5,6 +5,7 @@
 #include <deque>
 #include <initializer_list>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -62,8 +63,12 @@ class ProgramOptions {
   /// The effective configuration as INI text that --config reads back, without --overwrite and
   /// --resume.
   std::string configuration() const;
+  /// All values, for comparison between ranks. A file named by --config counts by what it says.
+  std::string everything() const;
 
  private:
+  std::string listing(std::initializer_list<std::string_view> left_out) const;
+
   std::string program_;
   std::string purpose_;
   std::deque<boost::program_options::options_description> groups_;
