@@ -9,6 +9,7 @@
 
 #include "eigenscale/cluster/discretization.h"
 #include "eigenscale/cluster/row_exchange.h"
+#include "eigenscale/core/number_text.h"
 #include "eigenscale/report/html_report.h"
 #include "eigenscale/report/png.h"
 #include "eigenscale/report/svg_plot.h"
@@ -109,8 +110,8 @@ torch::Tensor sample_images(const Communicator& world, const Samples& samples,
       members.push_back(i < found.numel() ? found[i].item<std::int64_t>() : -1);  // -1: left white
     }
   }
-  auto images = fetch_rows(world, samples.partition,
-                           samples.rows.flatten(1).to(torch::kFloat64).contiguous(), members)
+  auto images = fetch_rows(world, samples.partition, samples.rows.flatten(1), members)
+                    .to(torch::kFloat64)
                     .reshape({clusters, kImagesPerCluster, shape[0], shape[1], shape[2]});
   const auto missing = torch::tensor(members, torch::kInt64).reshape({clusters, -1}) < 0;
   images = images * (255 / std::max(images.max().item<double>(), 1e-12));
@@ -224,7 +225,7 @@ std::string clustering_report(const Communicator& world, const Samples& samples,
     page.add_figure(fixed(metrics->second.nmi, "%.3f"), "NMI");
     page.add_figure(fixed(metrics->second.ari, "%.3f"), "ARI");
   }
-  page.add_figure(fixed(summary["seconds"]["total"].get<double>(), "%.1f s"), "time");
+  page.add_figure(duration_text(summary["seconds"]["total"].get<double>()), "time");
   page.add_figure(
       fixed(summary["peak_memory_bytes"]["max_rank"].get<double>() / 1048576, "%.0f MiB"),
       "memory per rank");
@@ -250,9 +251,9 @@ std::string clustering_report(const Communicator& world, const Samples& samples,
   }
   add_spectra(page, options, result);
   add_curves(page, history);
-  std::vector<std::vector<std::string>> seconds = {{"phase", "seconds"}};
+  std::vector<std::vector<std::string>> seconds = {{"phase", "time"}};
   for (const auto& [phase, value] : summary["seconds"].items()) {
-    seconds.push_back({phase, fixed(value.get<double>(), "%.2f")});
+    seconds.push_back({phase, duration_text(value.get<double>())});
   }
   page.add_table("Time", "The slowest rank of each phase.", seconds);
   return page.html();

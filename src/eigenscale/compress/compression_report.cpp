@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "eigenscale/core/number_text.h"
 #include "eigenscale/report/html_report.h"
 #include "eigenscale/report/svg_plot.h"
 

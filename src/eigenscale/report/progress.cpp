@@ -8,6 +8,7 @@
 
 #include "eigenscale/core/clock.h"
 #include "eigenscale/core/errors.h"
+#include "eigenscale/core/number_text.h"
 
 namespace eigenscale {
 namespace {
@@ -53,14 +54,14 @@ void Progress::update(std::int64_t step, const std::string& text) {
   const double left = static_cast<double>(steps_ - step) / std::max(rate, 1e-9);
   if (bar_) {
     const int done = static_cast<int>(kBarWidth * step / steps_);
-    std::fprintf(stderr, "\r\033[K%s [%s%s] %lld/%lld  %.1f/s  %.0f s left  %s", label_.c_str(),
+    std::fprintf(stderr, "\r\033[K%s [%s%s] %lld/%lld  %.1f/s  %s left  %s", label_.c_str(),
                  std::string(done, '#').c_str(), std::string(kBarWidth - done, '.').c_str(),
-                 static_cast<long long>(step), static_cast<long long>(steps_), rate, left,
-                 text.c_str());
+                 static_cast<long long>(step), static_cast<long long>(steps_), rate,
+                 duration_text(left).c_str(), text.c_str());
   } else {
-    std::fprintf(stderr, "%s %lld/%lld  %.1f/s  at most %.0f s left  %s\n", label_.c_str(),
-                 static_cast<long long>(step), static_cast<long long>(steps_), rate, left,
-                 text.c_str());
+    std::fprintf(stderr, "%s %lld/%lld  %.1f/s  at most %s left  %s\n", label_.c_str(),
+                 static_cast<long long>(step), static_cast<long long>(steps_), rate,
+                 duration_text(left).c_str(), text.c_str());
   }
   std::fflush(stderr);
 }

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "eigenscale/core/errors.h"
+#include "eigenscale/core/number_text.h"
 #include "eigenscale/report/svg_plot.h"
 
 namespace eigenscale {

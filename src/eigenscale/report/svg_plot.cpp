@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <numbers>
 
+#include "eigenscale/report/plot_axis.h"
+
 namespace eigenscale {
 namespace {
 
@@ -22,88 +24,34 @@ std::string format(const char* pattern, auto... values) {
   return text.data();
 }
 
-/// One axis: data range to pixels, and round ticks.
-struct Axis {
-  double low = 0;
-  double high = 1;
-  double from = 0;
-  double to = 1;
-  bool logarithmic = false;
-
-  double scale(double value) const { return logarithmic ? std::log10(value) : value; }
-  double pixel(double value) const {
-    return from + (scale(value) - low) / (high - low) * (to - from);
-  }
-
-  std::vector<double> ticks() const {
-    std::vector<double> result;
-    if (logarithmic) {
-      const double step = std::max(1.0, std::ceil((high - low) / 6));
-      for (double power = std::ceil(low - 1e-9); power <= high + 1e-9; power += step) {
-        result.push_back(std::pow(10, power));
-      }
-      return result;
-    }
-    const double rough = (high - low) / 5;
-    const double magnitude = std::pow(10, std::floor(std::log10(rough)));
-    const double digit = rough / magnitude;
-    const double step = magnitude * (digit < 1.5 ? 1 : digit < 3.5 ? 2 : digit < 7.5 ? 5 : 10);
-    for (double tick = std::ceil(low / step - 1e-9) * step; tick <= high + 1e-9 * step;
-         tick += step) {
-      result.push_back(std::abs(tick) < 1e-9 * step ? 0 : tick);
-    }
-    return result;
-  }
-};
-
 bool drawable(double x, double y, bool log_y) {
   return std::isfinite(x) && std::isfinite(y) && (!log_y || y > 0);
 }
 
-void widen(Axis& axis) {
-  if (!(axis.low < axis.high)) {
-    const double pad = axis.low == 0 ? 1 : std::abs(axis.low) * 0.1;
-    axis.low -= pad;
-    axis.high += pad;
-  }
-}
-
-std::string axes(const Axis& x, const Axis& y, const PlotOptions& options) {
+std::string axes(const PlotAxis& x, const PlotAxis& y, const PlotOptions& options) {
   std::string svg;
-  for (const double tick : y.ticks()) {
-    const double at = y.pixel(tick);
-    svg += format("<line class='grid' x1='%.1f' x2='%.1f' y1='%.1f' y2='%.1f'/>", x.from, x.to, at,
-                  at);
-    svg += format("<text x='%.1f' y='%.1f' text-anchor='end'>%s</text>", x.from - 8, at + 4,
-                  short_number(tick).c_str());
+  for (const auto& tick : y.ticks()) {
+    svg += format("<line class='grid' x1='%.1f' x2='%.1f' y1='%.1f' y2='%.1f'/>", x.from(), x.to(),
+                  tick.pixel, tick.pixel);
+    svg += format("<text x='%.1f' y='%.1f' text-anchor='end'>%s</text>", x.from() - 8,
+                  tick.pixel + 4, tick.label.c_str());
   }
-  for (const double tick : x.ticks()) {
-    svg += format("<text x='%.1f' y='%.1f' text-anchor='middle'>%s</text>", x.pixel(tick),
-                  y.from + 18, short_number(tick).c_str());
+  for (const auto& tick : x.ticks()) {
+    svg += format("<text x='%.1f' y='%.1f' text-anchor='middle'>%s</text>", tick.pixel,
+                  y.from() + 18, tick.label.c_str());
   }
-  svg += format("<line class='axis' x1='%.1f' x2='%.1f' y1='%.1f' y2='%.1f'/>", x.from, x.to,
-                y.from, y.from);
+  svg += format("<line class='axis' x1='%.1f' x2='%.1f' y1='%.1f' y2='%.1f'/>", x.from(), x.to(),
+                y.from(), y.from());
   svg += format("<text class='label' x='%.1f' y='%.1f' text-anchor='middle'>%s</text>",
-                (x.from + x.to) / 2, kHeight - 8, options.x_label.c_str());
+                (x.from() + x.to()) / 2, kHeight - 8, options.x_label.c_str());
   svg += format(
       "<text class='label' transform='translate(14 %.1f) rotate(-90)' "
       "text-anchor='middle'>%s</text>",
-      (y.from + y.to) / 2, options.y_label.c_str());
+      (y.from() + y.to()) / 2, options.y_label.c_str());
   return svg;
 }
 
 }  // namespace
-
-std::string short_number(double value) {
-  if (value == 0) {
-    return "0";
-  }
-  const double size = std::abs(value);
-  if (size >= 1e5 || size < 1e-3) {
-    return format("%.3g", value);
-  }
-  return format("%.4g", value);
-}
 
 std::string category_colour(std::int64_t category, std::int64_t categories) {
   // Okabe and Ito's palette, without black and yellow.
@@ -117,30 +65,21 @@ std::string category_colour(std::int64_t category, std::int64_t categories) {
 }
 
 std::string svg_plot(const std::vector<Series>& series, const PlotOptions& options) {
-  Axis x{.low = INFINITY, .high = -INFINITY, .from = kLeft, .to = kWidth - kRight};
-  Axis y{.low = INFINITY,
-         .high = -INFINITY,
-         .from = kHeight - kBottom,
-         .to = kTop,
-         .logarithmic = options.log_y};
+  std::vector<double> across;
+  std::vector<double> up;
   for (const auto& curve : series) {
     for (std::size_t i = 0; i < curve.x.size(); ++i) {
       if (drawable(curve.x[i], curve.y[i], options.log_y)) {
-        x.low = std::min(x.low, curve.x[i]);
-        x.high = std::max(x.high, curve.x[i]);
-        y.low = std::min(y.low, y.scale(curve.y[i]));
-        y.high = std::max(y.high, y.scale(curve.y[i]));
+        across.push_back(curve.x[i]);
+        up.push_back(curve.y[i]);
       }
     }
   }
-  if (!std::isfinite(x.low)) {
+  if (across.empty()) {
     return "<p class='note'>Nothing to draw: no finite values.</p>";
   }
-  widen(x);
-  widen(y);
-  const double pad = 0.04 * (y.high - y.low);
-  y.low -= pad;
-  y.high += pad;
+  const PlotAxis x(across, kLeft, kWidth - kRight);
+  const PlotAxis y(up, kHeight - kBottom, kTop, options.log_y, 0.04);
 
   std::string svg = format("<svg viewBox='0 0 %.0f %.0f' role='img'>", kWidth, kHeight);
   svg += axes(x, y, options);

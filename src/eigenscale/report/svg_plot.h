@@ -35,7 +35,4 @@ std::string svg_disc(const std::vector<double>& x, const std::vector<double>& y,
 /// [local] The colour of a category, as CSS: a colour-blind safe set for few, hues for many.
 std::string category_colour(std::int64_t category, std::int64_t categories);
 
-/// [local] A number for people: 3 digits, 1.2e+06 beyond six.
-std::string short_number(double value);
-
 }  // namespace eigenscale

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "eigenscale/core/number_text.h"
 #include "eigenscale/core/row_partition.h"
 #include "eigenscale/linalg/row_blocks.h"
 #include "eigenscale/report/html_report.h"

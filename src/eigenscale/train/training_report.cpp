@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "eigenscale/core/number_text.h"
 #include "eigenscale/report/html_report.h"
 #include "eigenscale/report/svg_plot.h"
 
@@ -125,7 +126,7 @@ std::string training_report(const std::string& network, const std::vector<Json>&
                                   summary["choices"]["best_epoch"].get<std::int64_t>()));
   }
   report.add_figure(short_number(metrics["parameters"].get<double>()), "parameters");
-  report.add_figure(fmt::format("{:.1f} s", summary["seconds"]["total"].get<double>()), "in total");
+  report.add_figure(duration_text(summary["seconds"]["total"].get<double>()), "in total");
   for (const auto& warning : summary["warnings"]) {
     report.add_warning(warning.get<std::string>());
   }
