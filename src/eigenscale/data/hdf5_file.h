@@ -21,6 +21,7 @@ class Hdf5Source final : public SampleSource {
   Hdf5Source(const std::string& path, const std::string& dataset);
   ~Hdf5Source() override;
   torch::Tensor read_rows(RowRange range) const override;
+  bool reads_beside_others() const override { return false; }
 
  private:
   struct Opened;

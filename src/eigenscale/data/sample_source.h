@@ -42,6 +42,8 @@ class SampleSource {
   /// byte order, C order. Ascending ranges are the fast way through a compressed file. InputError
   /// when the file cannot be read, names the file and the offset.
   virtual torch::Tensor read_rows(RowRange range) const = 0;
+  /// False where the library under it must not be used by two threads at a time, for any file.
+  virtual bool reads_beside_others() const { return true; }
 
  protected:
   explicit SampleSource(SampleDescription description) : description_(std::move(description)) {}

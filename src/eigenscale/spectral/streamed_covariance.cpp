@@ -14,7 +14,8 @@ FeatureMoments feature_moments(const Communicator& communicator, const RowStream
   auto sum = torch::zeros({features}, torch::kFloat64);
   auto largest = torch::full({features}, -std::numeric_limits<double>::infinity(), torch::kFloat64);
   auto smallest = -largest;
-  stream.for_each_piece([&](const torch::Tensor& rows) {
+  stream.for_each_piece([&](const RowPiece& piece) {
+    const auto& rows = piece.rows;
     if (rows.size(0) > 0) {
       sum.add_(rows.sum(0));
       largest = torch::maximum(largest, rows.amax(0));

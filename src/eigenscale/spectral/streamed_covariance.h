@@ -2,9 +2,9 @@
 
 #include <memory>
 
+#include "eigenscale/data/row_stream.h"
 #include "eigenscale/linalg/distributed_matrix.h"
 #include "eigenscale/linalg/process_grid.h"
-#include "eigenscale/spectral/row_stream.h"
 
 namespace eigenscale {
 

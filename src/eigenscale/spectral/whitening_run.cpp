@@ -73,8 +73,15 @@ class WhiteningRun {
     source_ = open_sample_source(world_, options_.data);
     const bool is_double = source_->scalar_type() == torch::kFloat64;
     type_ = is_double ? torch::kFloat64 : torch::kFloat32;
-    const RowStream stream(world_, *source_, options_.scale, piece_bytes(),
-                           [this](bool reading) { timers_.begin(reading ? "read" : phase_); });
+    const RowPartition partition(source_->rows(), world_.size());
+    const FileRows own(*source_, partition.range(world_.rank()), options_.scale);
+    // Pieces are few and large, and their products outweigh reading: not ahead, half the memory.
+    const RowStream stream(
+        world_, own,
+        {.type = torch::kFloat64,
+         .piece_bytes = piece_bytes(),
+         .read_ahead = false,
+         .on_read = [this](bool reading) { timers_.begin(reading ? "read" : phase_); }});
     check_shape(stream);
     require_memory(world_, stream.features());
     // Few rows of processes: on one a rank's samples need not travel.
@@ -166,7 +173,7 @@ class WhiteningRun {
 
   DistributedMatrix covariance_of(const RowStream& stream, const torch::Tensor& mean) {
     GramAccumulator products(grid_, stream.features());
-    stream.for_each_piece([&](const torch::Tensor& rows) { products.add(rows - mean); });
+    stream.for_each_piece([&](const RowPiece& piece) { products.add(piece.rows - mean); });
     auto covariance = products.take_sum();
     covariance.local().div_(static_cast<double>(stream.rows()));
     return covariance;
@@ -211,7 +218,8 @@ class WhiteningRun {
     auto sums = torch::zeros({width}, torch::kFloat64);
     const auto matrix = transform.matrix.to(transform_type(transform));
     const bool symmetric = options_.method == WhiteningMethod::kZca;
-    stream.for_each_piece([&](const torch::Tensor& rows) {
+    stream.for_each_piece([&](const RowPiece& piece) {
+      const auto& rows = piece.rows;
       const auto samples = distribute_samples(grid_, rows.sub(mean).to(matrix.scalar_type()));
       const auto product = multiply(matrix, samples, !symmetric, false);
       // What is measured is what is written.

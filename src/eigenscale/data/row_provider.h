@@ -1,0 +1,66 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "eigenscale/core/row_partition.h"
+#include "eigenscale/data/sample_source.h"
+
+namespace eigenscale {
+
+/// The rows of one rank, from wherever they lie: read a range at a time, as flat rows of
+/// `features()` numbers. Rows are counted from the rank's first. Used by one thread at a time.
+class RowProvider {
+ public:
+  virtual ~RowProvider() = default;
+  RowProvider(const RowProvider&) = delete;
+  RowProvider& operator=(const RowProvider&) = delete;
+
+  std::int64_t rows() const { return rows_; }
+  std::int64_t features() const { return features_; }
+
+  /// [local] The rows of `range` (within 0 .. rows()), range.size() x features, of floating point
+  /// `type`; finite. Not to be changed: it may be the provider's own memory. InputError.
+  virtual torch::Tensor read(RowRange range, torch::ScalarType type) const = 0;
+
+  /// [local] The rows at `positions`, in that order; one read for each run of neighbours.
+  torch::Tensor read_at(const std::vector<std::int64_t>& positions, torch::ScalarType type) const;
+
+  /// True when a thread may read while others do anything else but read from this provider.
+  virtual bool reads_beside_others() const { return true; }
+
+ protected:
+  RowProvider(std::int64_t rows, std::int64_t features) : rows_(rows), features_(features) {}
+
+ private:
+  std::int64_t rows_;
+  std::int64_t features_;
+};
+
+/// The rows `own` of a file, values multiplied by `scale` and checked at every read (see
+/// read_samples). Holds none of them; borrows the source.
+class FileRows final : public RowProvider {
+ public:
+  FileRows(const SampleSource& source, RowRange own, double scale = 1);
+  torch::Tensor read(RowRange range, torch::ScalarType type) const override;
+  bool reads_beside_others() const override { return source_.reads_beside_others(); }
+
+ private:
+  const SampleSource& source_;
+  RowRange own_;
+  double scale_;
+};
+
+/// Rows that are in memory, n x shape, already checked. Shares the tensor.
+class MemoryRows final : public RowProvider {
+ public:
+  explicit MemoryRows(const torch::Tensor& rows);
+  torch::Tensor read(RowRange range, torch::ScalarType type) const override;
+
+ private:
+  torch::Tensor values_;
+};
+
+}  // namespace eigenscale
