@@ -82,6 +82,13 @@ TEST_F(Loading, ScalesOnlyWhenAsked) {
       torch::tensor({0.F, static_cast<float>(7 * (1.0 / 255)), 1.F}).slice(0, own.begin, own.end)));
 }
 
+TEST_F(Loading, BytesStayBytes) {
+  const std::string path = put(npy_bytes(npy_dictionary("|u1", "(3,)"), {'\0', '\7', '\xff'}));
+  const RowRange own = own_range(3);
+  EXPECT_TRUE(torch::equal(load_samples(world(), path, torch::kUInt8).rows,
+                           torch::tensor({0, 7, 255}, torch::kUInt8).slice(0, own.begin, own.end)));
+}
+
 TEST_F(Loading, ValuesThatAreNotFiniteAreNamed) {
   std::vector<double> values(5 * 6, 1.0);
   values[4 * 6 + 5] = kNaN;

@@ -26,6 +26,9 @@ bool finite(const torch::Tensor& rows) {
 }
 
 bool all_finite(const torch::Tensor& rows) {
+  if (!rows.is_floating_point()) {
+    return true;
+  }
   return rows.scalar_type() == torch::kFloat64
              ? finite<double, std::uint64_t, 0x7ff0000000000000U>(rows)
              : finite<float, std::uint32_t, 0x7f800000U>(rows);
