@@ -37,12 +37,15 @@ ProgramOptions describe_options() {
       ("gradient-rule", po::value<std::string>()->default_value("matrix-function"),
        "of zca, pca-denoise: matrix-function, taylor, power-iteration, clip, pade or exact")
       ("groups", po::value<std::int64_t>()->default_value(1), "of channels, whitened separately")
+      ("relative-epsilon", po::bool_switch(),
+       "zca: the 1e-4 that is added to eigenvalues is a share of their mean (data of any scale)")
       ("precision", po::value<std::string>()->default_value("float"), "float, double or bfloat16");
   options.group("Method")
       ("epochs", po::value<std::int64_t>()->default_value(10), "passes over the samples")
       ("batch-size", po::value<std::int64_t>()->default_value(128), "samples of all ranks together")
       ("micro-batch", po::value<std::int64_t>()->default_value(0),
-       "samples a rank takes at once, gradients add up; 0: all of its share")
+       "samples of all ranks that are taken at once, gradients add up; a divisor of --batch-size; "
+       "0: all")
       ("optimizer", po::value<std::string>()->default_value("sgd"), "sgd or adam")
       ("learning-rate", po::value<double>(), "without it 0.1 for sgd and 0.001 for adam")
       ("momentum", po::value<double>()->default_value(0.9), "of sgd")
@@ -172,6 +175,11 @@ TrainerOptions trainer_options(const ProgramOptions& options) {
   trainer.reducer.progress_thread = options.get<bool>("progress-thread");
   trainer.clip_norm = options.at_least("clip-norm", 0.0);
   trainer.micro_batch = options.at_least("micro-batch", std::int64_t{0});
+  if (trainer.micro_batch > 0 && trainer.batches.batch_size % trainer.micro_batch != 0) {
+    throw OptionError("--micro-batch is " + std::to_string(trainer.micro_batch) +
+                      "; expected a divisor of the --batch-size of " +
+                      std::to_string(trainer.batches.batch_size));
+  }
   trainer.patience = options.at_least("patience", std::int64_t{0});
   trainer.log_every = options.at_least("log-every", std::int64_t{1});
   trainer.checkpoint_every = options.at_least("checkpoint-every", std::int64_t{0});
@@ -187,9 +195,16 @@ nlohmann::json normalization(const ProgramOptions& options) {
   if (kind == "none") {
     return nullptr;
   }
-  return {{"kind", kind},
-          {"gradient_rule", rule},
-          {"groups", options.at_least("groups", std::int64_t{1})}};
+  nlohmann::json result = {{"kind", kind},
+                           {"gradient_rule", rule},
+                           {"groups", options.at_least("groups", std::int64_t{1})}};
+  if (options.get<bool>("relative-epsilon")) {
+    if (kind != "zca") {
+      throw OptionError("--relative-epsilon needs --normalization zca");
+    }
+    result["relative_epsilon"] = true;
+  }
+  return result;
 }
 
 TrainingRunOptions run_options(const ProgramOptions& options) {

@@ -58,6 +58,10 @@ TEST(BatchStreamTest, EveryEpochIsAPermutationAndTheyDiffer) {
 // not change it.
 TEST(BatchStreamTest, OrderDependsOnSeedAndEpochAlone) {
   const auto whole = epochs(kSamples, 2);
+  const std::vector<std::vector<std::int64_t>> golden = {
+      {0, 2, 11, 12, 9, 8, 6, 21, 17, 19, 3, 10, 7, 1, 22, 20, 16, 5, 13, 18, 14, 15, 4},
+      {14, 22, 17, 9, 21, 4, 5, 8, 3, 2, 19, 6, 13, 11, 16, 12, 7, 18, 0, 1, 10, 20, 15}};
+  EXPECT_EQ(whole, golden);
   EXPECT_EQ(epochs(4, 2), whole);
   EXPECT_EQ(epochs(1, 2), whole);
   const auto alone = test::world().split(test::world().rank(), 0);

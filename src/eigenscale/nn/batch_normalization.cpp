@@ -21,36 +21,36 @@ std::int64_t samples_per_channel(const torch::Tensor& input) {
   return input.numel() / std::max<std::int64_t>(1, input.size(1));
 }
 
-// Means and variances of the ranks are joined in rank order (Chan, Golub and LeVeque, 1983): raw
-// second moments would lose digits when the mean is large.
+// The mean comes first, and every rank's squares are about it (Chan, Golub and LeVeque, 1983): raw
+// second moments would lose digits when it is large. Two sums, so that what a rank holds and sends
+// does not grow with their number.
 ChannelMoments channel_moments(const Communicator& communicator, const torch::Tensor& input) {
   const std::int64_t channels = input.size(1);
   const std::int64_t own = samples_per_channel(input);
-  auto local = torch::zeros({2 * channels + 1}, torch::kFloat64);
-  local[2 * channels] = static_cast<double>(own);
+  torch::Tensor own_mean = torch::zeros({channels}, torch::kFloat64);
+  torch::Tensor own_variance = own_mean;
   if (own > 0) {
     const auto [mean, variance] = at::batch_norm_update_stats(input, {}, {}, 0);
-    local.narrow(0, 0, channels).copy_(mean);
-    local.narrow(0, channels, channels).copy_(variance);
+    own_mean = mean.to(torch::kFloat64);
+    own_variance = variance.to(torch::kFloat64);
   }
-  auto all = local;
+  const auto weight = static_cast<double>(own);
+  auto sums = torch::cat({own_mean * weight, torch::full({1}, weight, torch::kFloat64)});
   if (communicator.size() > 1) {
-    all = torch::empty({communicator.size() * local.numel()}, torch::kFloat64);
-    communicator.all_gather(all, local, Communicator::Counts(communicator.size(), local.numel()));
+    communicator.all_reduce(sums);
   }
-  all = all.view({communicator.size(), -1});
-  const auto counts = all.select(1, 2 * channels).unsqueeze(1);
   ChannelMoments result;
-  result.samples = counts.sum().item<double>();
+  result.samples = sums[channels].item<double>();
   if (result.samples == 0) {
     throw Error(ExitCode::kInput, "a normalisation layer was given a batch without samples",
                 /*agreed=*/true);
   }
-  const auto means = all.narrow(1, 0, channels);
-  result.mean = (means * counts).sum(0) / result.samples;
-  result.variance =
-      ((all.narrow(1, channels, channels) + (means - result.mean).square()) * counts).sum(0) /
-      result.samples;
+  result.mean = sums.narrow(0, 0, channels) / result.samples;
+  result.variance = (own_variance + (own_mean - result.mean).square()) * weight;
+  if (communicator.size() > 1) {
+    communicator.all_reduce(result.variance);
+  }
+  result.variance = result.variance / result.samples;
   return result;
 }
 
@@ -131,8 +131,7 @@ BatchNormalization::BatchNormalization(const Communicator& communicator,
       running_variance_(
           register_buffer("running_variance", torch::ones({options.channels}, torch::kFloat64))) {}
 
-torch::Tensor BatchNormalization::forward(const torch::Tensor& input) {
-  check_input(input);
+torch::Tensor BatchNormalization::normalize(const torch::Tensor& input) {
   const auto x = input.contiguous();
   const auto like = torch::TensorOptions(x.scalar_type());
   const auto scale = scale_.defined() ? scale_ : torch::ones({options_.channels}, like);

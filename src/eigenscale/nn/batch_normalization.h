@@ -9,9 +9,9 @@ namespace eigenscale {
 class BatchNormalization final : public Normalization {
  public:
   BatchNormalization(const Communicator& communicator, const NormalizationOptions& options);
-  torch::Tensor forward(const torch::Tensor& input) override;
 
  private:
+  torch::Tensor normalize(const torch::Tensor& input) override;
   torch::Tensor running_mean_;
   torch::Tensor running_variance_;
 };

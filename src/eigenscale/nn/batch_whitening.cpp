@@ -44,7 +44,9 @@ torch::Tensor as_pixels(const torch::Tensor& input) {
 }
 
 /// Sums over samples and pixels, double.
-torch::Tensor channel_sums(const torch::Tensor& x) { return x.sum(2).to(torch::kFloat64).sum(0); }
+torch::Tensor channel_sums(const torch::Tensor& x) {
+  return x.sum(2, false, torch::kFloat64).sum(0);
+}
 
 /// What the backward pass needs of the forward one beside the input.
 struct WhitenedBatch final : torch::CustomClassHolder {
@@ -196,22 +198,25 @@ BatchWhitening batch_whitening(
   }
   saved->mean = sums.narrow(0, 0, channels) / saved->samples;
 
-  auto products = torch::zeros({groups, size, size}, x.options());
+  // In double, whatever the samples are: the rounding of single precision, relative to the largest
+  // eigenvalue, would make small ones negative and drown epsilon, and the gradient divides by their
+  // power 3/2.
+  const auto wide = torch::TensorOptions(torch::kFloat64);
+  auto covariance = torch::zeros({groups, size, size}, wide);
   const Pieces pieces(x.size(0), channels, pixels);
-  const Buffer buffer(groups, size, pieces.length() * pixels, x.options());
-  const auto mean = saved->mean.to(x.scalar_type()).view({-1, 1, 1});
+  const Buffer buffer(groups, size, pieces.length() * pixels, wide);
+  const auto mean = saved->mean.view({-1, 1, 1});
   pieces.for_each([&](std::int64_t first, std::int64_t count) {
     auto centred = buffer.first(count * pixels);
     auto columns = centred.view({channels, count, pixels});
-    torch::sub_out(columns, x.narrow(0, first, count).transpose(0, 1), mean);
+    columns.copy_(x.narrow(0, first, count).transpose(0, 1)).sub_(mean);
     for (std::int64_t group = 0; group < groups; ++group) {
-      add_gram(products[group], centred[group]);
+      add_gram(covariance[group], centred[group]);
     }
   });
   for (std::int64_t group = 0; group < groups; ++group) {
-    mirror_lower(products[group]);
+    mirror_lower(covariance[group]);
   }
-  auto covariance = products.to(torch::kFloat64);
   communicator.all_reduce(covariance);
   covariance.div_(saved->samples);
 

@@ -98,17 +98,20 @@ DistributedWhitening distributed_whitening(const Grid& grid, const torch::Tensor
   return result;
 }
 
-torch::Tensor whiten_by(const Grid& grid, const torch::Tensor& columns, const torch::Tensor& mean,
-                        const torch::Tensor& covariance, double epsilon, bool relative) {
-  const torch::NoGradGuard no_grad;
-  const std::int64_t channels = columns.size(0);
+DistributedMatrix whitening_matrix(const Grid& grid, const torch::Tensor& covariance,
+                                   std::int64_t channels, double epsilon, bool relative) {
   auto shifted =
       DistributedMatrix::zeros(feature_layout(channels, channels, grid), torch::kFloat64);
   shifted.local().copy_(covariance);
   shift_diagonal(shifted, epsilon, relative);
-  const DistributedMatrixFunction root(shifted, SpectralFunction::inverse_square_root());
+  return DistributedMatrixFunction(shifted, SpectralFunction::inverse_square_root()).value();
+}
+
+torch::Tensor whiten_by(const DistributedMatrix& matrix, const torch::Tensor& columns,
+                        const torch::Tensor& mean) {
+  const torch::NoGradGuard no_grad;
   const auto rows = (columns - mean).t().to(torch::kFloat64);
-  const auto white = multiply(root.value(), distribute_samples(grid, rows));
+  const auto white = multiply(matrix, distribute_samples(matrix.layout().grid, rows));
   return own_rows_of(white, columns.size(1)).t().to(columns.scalar_type()).contiguous();
 }
 

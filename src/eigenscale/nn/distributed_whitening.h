@@ -2,8 +2,10 @@
 
 #include <torch/torch.h>
 
+#include <cstdint>
 #include <memory>
 
+#include "eigenscale/linalg/distributed_matrix.h"
 #include "eigenscale/linalg/process_grid.h"
 
 namespace eigenscale {
@@ -24,10 +26,14 @@ DistributedWhitening distributed_whitening(const std::shared_ptr<const ProcessGr
                                            const torch::Tensor& columns, double epsilon,
                                            bool relative);
 
-/// [collective] The same map for given statistics (mean C x 1, block of the covariance), without a
-/// gradient to them; the output is linear in `columns`.
-torch::Tensor whiten_by(const std::shared_ptr<const ProcessGrid>& grid,
-                        const torch::Tensor& columns, const torch::Tensor& mean,
-                        const torch::Tensor& covariance, double epsilon, bool relative);
+/// [collective] (S + e I)^(-1/2) for a given block of the covariance of so many channels.
+DistributedMatrix whitening_matrix(const std::shared_ptr<const ProcessGrid>& grid,
+                                   const torch::Tensor& covariance, std::int64_t channels,
+                                   double epsilon, bool relative);
+
+/// [collective] The same map for a given matrix and mean (C x 1), without a gradient to them or to
+/// `columns`.
+torch::Tensor whiten_by(const DistributedMatrix& matrix, const torch::Tensor& columns,
+                        const torch::Tensor& mean);
 
 }  // namespace eigenscale

@@ -1,7 +1,5 @@
 #include "eigenscale/nn/network.h"
 
-#include <ATen/autocast_mode.h>
-
 #include <cmath>
 #include <limits>
 #include <string>
@@ -9,6 +7,7 @@
 
 #include "eigenscale/core/errors.h"
 #include "eigenscale/core/random.h"
+#include "eigenscale/nn/autocast.h"
 #include "eigenscale/nn/batch_normalization.h"
 #include "eigenscale/nn/network_specification.h"
 #include "eigenscale/nn/pca_denoising.h"
@@ -26,6 +25,7 @@ std::shared_ptr<Normalization> make_normalization(const Communicator& communicat
   options.energy = layer["energy"];
   options.components = layer["components"];
   options.momentum = layer["momentum"];
+  options.relative_epsilon = layer.value("relative_epsilon", false);
   // Checkpoints and models hold whole matrices.
   options.distributed_from = std::numeric_limits<std::int64_t>::max();
   const std::string rule = layer["gradient_rule"];
@@ -41,28 +41,6 @@ std::shared_ptr<Normalization> make_normalization(const Communicator& communicat
   }
   return std::make_shared<BatchNormalization>(communicator, options);
 }
-
-/// Products in bfloat16 while it lives; weights keep their type.
-class Autocast {
- public:
-  explicit Autocast(bool on) : on_(on) {
-    if (on_) {
-      at::autocast::set_autocast_cpu_dtype(at::kBFloat16);
-      at::autocast::set_cpu_enabled(true);
-    }
-  }
-  ~Autocast() {
-    if (on_) {
-      at::autocast::set_cpu_enabled(false);
-      at::autocast::clear_cache();
-    }
-  }
-  Autocast(const Autocast&) = delete;
-  Autocast& operator=(const Autocast&) = delete;
-
- private:
-  bool on_;
-};
 
 }  // namespace
 
@@ -93,10 +71,8 @@ void LayerSequence::add(const Communicator& communicator, const nlohmann::json& 
     steps_.emplace_back([linear](const torch::Tensor& x) { return linear->forward(x); });
   } else if (type == "normalization") {
     auto normalization = register_module(name, make_normalization(communicator, layer));
-    steps_.emplace_back([normalization](const torch::Tensor& x) {
-      return normalization->forward(x.scalar_type() == torch::kBFloat16 ? x.to(torch::kFloat32)
-                                                                        : x);
-    });
+    steps_.emplace_back(
+        [normalization](const torch::Tensor& x) { return normalization->forward(x); });
   } else if (type == "relu") {
     steps_.emplace_back([](const torch::Tensor& x) { return torch::relu(x); });
   } else if (type == "max-pooling") {

@@ -157,8 +157,11 @@ class Completion {
     if (!layer.contains("gradient_rule")) {
       layer["gradient_rule"] = "matrix-function";
     }
+    if (kind == "zca") {
+      truth(layer, "relative_epsilon", false);
+    }
     keys(layer, {"inputs", "kind", "groups", "epsilon", "energy", "momentum", "components",
-                 "gradient_rule"});
+                 "gradient_rule", kind == "zca" ? "relative_epsilon" : "kind"});
   }
 
   void slide(Shape& shape, std::int64_t kernel, std::int64_t stride, std::int64_t padding) {

@@ -25,7 +25,7 @@ namespace eigenscale {
 ///   linear           outputs, bias (true)
 ///   normalization    kind (batch, zca, pca-denoise), groups (1), epsilon (1e-4), energy
 ///                    (1; pca-denoise 0.99), components (0), gradient_rule (matrix-function),
-///                    momentum (0.1)
+///                    momentum (0.1); zca: relative_epsilon (false): times the mean variance
 ///   relu
 ///   max-pooling      kernel, stride (kernel), padding (0)
 ///   average-pooling  of all pixels: C x H x W becomes C x 1 x 1

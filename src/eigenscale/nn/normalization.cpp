@@ -3,6 +3,7 @@
 #include <string>
 
 #include "eigenscale/core/errors.h"
+#include "eigenscale/nn/autocast.h"
 
 namespace eigenscale {
 
@@ -29,12 +30,16 @@ Normalization::Normalization(const Communicator& communicator, const Normalizati
   }
 }
 
-void Normalization::check_input(const torch::Tensor& input) const {
+torch::Tensor Normalization::forward(const torch::Tensor& input) {
   if ((input.dim() != 2 && input.dim() != 4) || input.size(1) != options_.channels) {
     throw InputError("a normalisation layer of " + std::to_string(options_.channels) +
                      " channels was given an input of shape " + c10::str(input.sizes()) +
                      "; expected n x channels, or n x channels x height x width");
   }
+  const FullPrecision full_precision;
+  const bool reduced =
+      input.scalar_type() == torch::kBFloat16 || input.scalar_type() == torch::kHalf;
+  return normalize(reduced ? input.to(torch::kFloat32) : input);
 }
 
 torch::Tensor Normalization::affine(const torch::Tensor& columns) const {

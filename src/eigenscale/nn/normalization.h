@@ -44,9 +44,11 @@ struct NormalizationOptions {
 /// by running ones in evaluation. Input n x C or n x C x height x width, float or double, maybe
 /// without samples on some ranks; spectral work is in double. Borrows the communicator. In training
 /// mode forward and backward are collective: all ranks call them in the same order.
+/// Inputs of lower precision are taken as float, and nothing here is computed in less, whatever
+/// autocast says around it.
 class Normalization : public torch::nn::Module {
  public:
-  virtual torch::Tensor forward(const torch::Tensor& input) = 0;
+  torch::Tensor forward(const torch::Tensor& input);
 
   /// Components kept in the last training batch, of all groups together.
   std::int64_t kept() const { return kept_; }
@@ -55,8 +57,8 @@ class Normalization : public torch::nn::Module {
   /// [local] Throws OptionError for options that contradict themselves.
   Normalization(const Communicator& communicator, const NormalizationOptions& options);
 
-  /// [local] Throws InputError unless the input has the layer's channels.
-  void check_input(const torch::Tensor& input) const;
+  /// [collective in training] Of an input with the layer's channels, float or double.
+  virtual torch::Tensor normalize(const torch::Tensor& input) = 0;
   /// [local] Scale and shift of C x samples where the layer has them.
   torch::Tensor affine(const torch::Tensor& columns) const;
   /// [collective in training] How many leading eigenvalues of one group (descending, without

@@ -37,8 +37,7 @@ torch::Tensor PcaDenoising::projector(const torch::Tensor& correlation) {
   return torch::stack(groups);
 }
 
-torch::Tensor PcaDenoising::forward(const torch::Tensor& input) {
-  check_input(input);
+torch::Tensor PcaDenoising::normalize(const torch::Tensor& input) {
   const auto columns = channels_first(input);
   const auto type = columns.scalar_type();
   const auto grouped = [&](const torch::Tensor& values) {

@@ -11,9 +11,9 @@ namespace eigenscale {
 class PcaDenoising final : public Normalization {
  public:
   PcaDenoising(const Communicator& communicator, const NormalizationOptions& options);
-  torch::Tensor forward(const torch::Tensor& input) override;
 
  private:
+  torch::Tensor normalize(const torch::Tensor& input) override;
   /// groups x c x c from correlation matrices; counts what is kept.
   torch::Tensor projector(const torch::Tensor& correlation);
 

@@ -32,11 +32,42 @@ ZcaWhitening::ZcaWhitening(const Communicator& communicator, const Normalization
   running_matrix_ = register_buffer("running_matrix", on_diagonal.to(torch::kFloat64));
 }
 
+std::vector<torch::Tensor> ZcaWhitening::local_buffers() const {
+  return grid_ == nullptr ? std::vector<torch::Tensor>() : std::vector{running_matrix_};
+}
+
+bool ZcaWhitening::Evaluated::is_of(const torch::Tensor& running) const {
+  return storage == running.data_ptr() && version == static_cast<std::int64_t>(running._version());
+}
+
+void ZcaWhitening::Evaluated::set_source(const torch::Tensor& running) {
+  storage = running.data_ptr();
+  version = static_cast<std::int64_t>(running._version());
+}
+
+// Whatever changes the running matrix in place counts its version up.
+void ZcaWhitening::update_evaluated() {
+  const torch::NoGradGuard no_grad;
+  if (!evaluated_.is_of(running_matrix_)) {
+    if (grid_ != nullptr) {
+      evaluated_.distributed = whitening_matrix(grid_, running_matrix_, options_.channels,
+                                                options_.epsilon, options_.relative_epsilon);
+    } else if (options_.running == RunningAverage::kCovariance) {
+      evaluated_.matrix = whitening(running_matrix_);
+    } else {
+      evaluated_.matrix = running_matrix_;
+    }
+    evaluated_.kept = kept_;
+    evaluated_.set_source(running_matrix_);
+  }
+  kept_ = evaluated_.kept;
+}
+
 torch::Tensor ZcaWhitening::forward_distributed(const torch::Tensor& columns) {
   kept_ = options_.channels;
   if (!is_training()) {
-    return whiten_by(grid_, columns, running_mean_, running_matrix_, options_.epsilon,
-                     options_.relative_epsilon);
+    update_evaluated();
+    return whiten_by(evaluated_.distributed, columns, running_mean_);
   }
   const auto result =
       distributed_whitening(grid_, columns, options_.epsilon, options_.relative_epsilon);
@@ -81,8 +112,7 @@ torch::Tensor ZcaWhitening::whitening(const torch::Tensor& covariance) {
   return torch::stack(groups);
 }
 
-torch::Tensor ZcaWhitening::forward(const torch::Tensor& input) {
-  check_input(input);
+torch::Tensor ZcaWhitening::normalize(const torch::Tensor& input) {
   if (grid_ != nullptr) {
     return in_shape_of(affine(forward_distributed(channels_first(input))), input);
   }
@@ -101,8 +131,8 @@ torch::Tensor ZcaWhitening::forward(const torch::Tensor& input) {
   }
   const auto columns = channels_first(input);
   const auto type = columns.scalar_type();
-  const auto matrix = options_.running == RunningAverage::kCovariance ? whitening(running_matrix_)
-                                                                      : running_matrix_;
+  update_evaluated();
+  const auto& matrix = evaluated_.matrix;
   const auto centred = columns - running_mean_.to(type);
   const auto white = torch::bmm(matrix.to(type), centred.view({options_.groups, group_size(), -1}));
   return in_shape_of(affine(white.view({options_.channels, -1})), input);

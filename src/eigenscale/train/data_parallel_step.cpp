@@ -1,5 +1,7 @@
 #include "eigenscale/train/data_parallel_step.h"
 
+#include "eigenscale/nn/local_buffers.h"
+
 namespace eigenscale {
 namespace {
 
@@ -7,7 +9,7 @@ std::vector<torch::Tensor> equal_parameters(const Communicator& communicator,
                                             torch::nn::Module& module) {
   if (communicator.size() > 1) {
     const torch::NoGradGuard no_grad;
-    for (const auto& tensors : {module.parameters(), module.buffers()}) {
+    for (const auto& tensors : {module.parameters(), shared_buffers(module)}) {
       for (const auto& tensor : tensors) {
         communicator.broadcast(tensor.detach(), 0);
       }

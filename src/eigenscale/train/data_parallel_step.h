@@ -18,7 +18,8 @@ namespace eigenscale {
 /// communicator.
 class DataParallelStep {
  public:
-  /// [collective] Parameters and buffers of the module become those of rank 0.
+  /// [collective] Parameters and buffers of the module become those of rank 0, but for buffers of
+  /// which each rank has a part of its own (nn/local_buffers.h).
   DataParallelStep(const Communicator& communicator, torch::nn::Module& module,
                    const OptimizerOptions& optimizer, const GradientReducerOptions& reducer = {});
 

@@ -268,24 +268,30 @@ void GradientReducer::reduce(std::span<double> scalars) {
     finish(bucket);
   }
   exposed_seconds_ = now_seconds() - start;
-  if (was_armed && !order_is_final_) {
-    agree_on_order();
+  if (!order_is_final_) {
+    agree_on_order(was_armed && std::ssize(ready_) == std::ssize(parameters_));
   }
 }
 
-void GradientReducer::agree_on_order() {
+// Asked of all ranks in every step until there is an answer: a rank without rows may have skipped
+// its passes, and cannot know whether others did.
+void GradientReducer::agree_on_order(bool complete) {
+  const int ranks = communicator_->size();
+  const auto first = all_reduce(
+      *communicator_, std::int64_t{complete ? communicator_->rank() : ranks}, ReduceOp::kMin);
+  if (parameters_.empty() || first == ranks) {
+    return;
+  }
   const auto count = static_cast<std::int64_t>(parameters_.size());
-  auto order = torch::full({count}, -1, torch::kInt64);
-  if (std::ssize(ready_) == count) {
+  auto order = torch::zeros({count}, torch::kInt64);
+  if (communicator_->rank() == first) {
     std::ranges::copy(ready_, order.data_ptr<std::int64_t>());
   }
   order = order.to(communicator_->device());
-  communicator_->broadcast(order, 0);
+  communicator_->broadcast(order, static_cast<int>(first));
   order = order.cpu();
-  const auto* first = order.data_ptr<std::int64_t>();
-  if (count > 0 && first[0] >= 0) {
-    set_order({first, first + count}, true);
-  }
+  const auto* begin = order.data_ptr<std::int64_t>();
+  set_order({begin, begin + count}, true);
 }
 
 void GradientReducer::set_order(const std::vector<std::int64_t>& order, bool is_final) {

@@ -41,8 +41,10 @@ struct GradientReducerOptions {
 ///
 /// The last bucket fills when backward ends, so it leaves in `reduce()`, by a blocking call: those
 /// of Open MPI are faster. Without `arm()` all buckets leave in `reduce()`: gradients of several
-/// backward passes add up locally first. Buckets follow parameters in reverse order until the first
-/// armed step with all gradients on rank 0, from then on the order in which those became ready.
+/// backward passes add up locally first. Ranks need not do alike: one without rows may neither arm
+/// nor run a pass. Buckets follow parameters in reverse order until the first step in which a rank
+/// was armed and had all gradients, from then on the order in which those became ready there (on
+/// the first such rank).
 /// Uses a communicator of its own, so that layers may communicate in backward.
 class GradientReducer {
  public:
@@ -104,7 +106,7 @@ class GradientReducer {
   /// How many buckets may leave during backward.
   std::size_t early_buckets() const;
   void finish(Bucket& bucket);
-  void agree_on_order();
+  void agree_on_order(bool complete);
   void drive();
 
   std::unique_ptr<Communicator> communicator_;

@@ -68,6 +68,12 @@ void ProximalTraining::after_step(double learning_rate, bool epoch_ends, bool la
                   : learning_rate;
   ++pending_steps_;
   if (last || (options_.every == 0 ? epoch_ends : pending_steps_ >= options_.every)) {
+    finish();
+  }
+}
+
+void ProximalTraining::finish() {
+  if (pending_steps_ > 0) {
     apply(pending_);
     set_pending(0, 0);
   }

@@ -47,6 +47,9 @@ class ProximalTraining {
   /// NumericalError (agreed) for weights that are not finite.
   void after_step(double learning_rate, bool epoch_ends, bool last = false);
 
+  /// [collective] What is pending acts now, for training that ends before its last step.
+  void finish();
+
   /// [local] Whether a neuron is zero that could leave the network.
   bool has_dead_neurons() const;
 

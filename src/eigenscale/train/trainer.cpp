@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <string>
 
 #include "eigenscale/core/clock.h"
@@ -43,6 +44,13 @@ Trainer::Trainer(const Communicator& world, Network& network, const LabelledSamp
       start_(now_seconds()),
       parallel_(world, network, options.optimizer, options.reducer) {
   options_.batches.type = network.weight_type();
+  const auto batch = options_.batches.batch_size;
+  const auto micro = options_.micro_batch;
+  if (micro > 0 && micro < batch && batch % micro != 0) {
+    throw OptionError("the micro-batch is " + std::to_string(micro) +
+                      " samples; expected a divisor of the batch of " + std::to_string(batch));
+  }
+  piece_ = micro > 0 ? std::min(micro, batch) : batch;
   if (options.proximal.any()) {
     const auto& initial = options.initial_specification;
     proximal_.emplace(world, network, parallel_.optimizer(), options.proximal,
@@ -52,7 +60,12 @@ Trainer::Trainer(const Communicator& world, Network& network, const LabelledSamp
 
 TrainingEnd Trainer::run(const TrainingEvents& events) {
   const auto whole = timer_.scope("train");
-  stream_ = std::make_unique<BatchStream>(world_, training_, options_.batches, epoch_, batch_);
+  // Consecutive pieces of an epoch's order make a batch, so that neither what normalisation layers
+  // see nor anything else depends on the number of ranks.
+  auto pieces = options_.batches;
+  pieces.batch_size = piece_;
+  stream_ = std::make_unique<BatchStream>(world_, training_, pieces, epoch_,
+                                          batch_ * (options_.batches.batch_size / piece_));
   if (proximal_) {
     proximal_->warn = events.warning;
   }
@@ -66,7 +79,10 @@ TrainingEnd Trainer::run(const TrainingEvents& events) {
   }
   while (epoch_ < options_.epochs) {
     train_batch(events);
-    const bool enough = batch_ == stream_->batches_per_epoch() && end_epoch(events);
+    const bool enough = batch_ == batches_per_epoch() && end_epoch(events);
+    if (enough && proximal_) {
+      proximal_->finish();  // a threshold that was to act later acts now
+    }
     const bool due =
         options_.checkpoint_every > 0 ? step_ % options_.checkpoint_every == 0 : batch_ == 0;
     if (batch_ == 0 && !stop_ && !enough && must_shrink()) {
@@ -76,6 +92,7 @@ TrainingEnd Trainer::run(const TrainingEvents& events) {
       break;
     }
     if (due || stop_ || enough || epoch_ == options_.epochs) {
+      check_weights();
       save();
     }
     if (enough || stop_) {
@@ -87,16 +104,23 @@ TrainingEnd Trainer::run(const TrainingEvents& events) {
   return end == TrainingEnd::kStopped && epoch_ == options_.epochs ? TrainingEnd::kEpochs : end;
 }
 
+std::int64_t Trainer::batches_per_epoch() const {
+  const auto batch = options_.batches.batch_size;
+  return (training_.count() + batch - 1) / batch;
+}
+
+std::int64_t Trainer::size_of_batch() const {
+  const auto batch = options_.batches.batch_size;
+  return std::min(batch, training_.count() - batch_ * batch);
+}
+
 void Trainer::train_batch(const TrainingEvents& events) {
   const double begin = now_seconds();
   const auto whole = timer_.scope("step");
-  const auto batch = [&] {
-    const auto scope = timer_.scope("wait for data");
-    return stream_->next();
-  }();
   network_.train();
   parallel_.zero_gradients();
-  Sums sums = accumulate(batch);
+  const auto samples = static_cast<double>(size_of_batch());
+  Sums sums = accumulate();
   std::array<double, 3> totals = {sums.loss, sums.wrong, must_stop() ? 1.0 : 0.0};
   {
     const auto scope = timer_.scope("reduce");
@@ -104,70 +128,65 @@ void Trainer::train_batch(const TrainingEvents& events) {
     parallel_.reduce(totals);
   }
   check_finite(totals[0], "loss");
-  const double learning_rate = options_.learning_rate(step_, stream_->batches_per_epoch());
-  const bool line = (step_ + 1) % options_.log_every == 0;
+  const double learning_rate = options_.learning_rate(step_, batches_per_epoch());
   double norm = 0;
   {
     const auto scope = timer_.scope("update");
     const TraceSpan span("update");
-    if (line || options_.clip_norm > 0) {
-      norm = parallel_.reducer().gradient_norm();
-      check_finite(norm, "gradient's norm");
-      if (options_.clip_norm > 0 && norm > options_.clip_norm) {
-        parallel_.reducer().scale_gradients(options_.clip_norm / norm);
-      }
+    // Of every step: one update by a gradient that is not finite, and nothing is left to save.
+    norm = parallel_.reducer().gradient_norm();
+    check_finite(norm, "gradient's norm");
+    if (options_.clip_norm > 0 && norm > options_.clip_norm) {
+      parallel_.reducer().scale_gradients(options_.clip_norm / norm);
     }
     parallel_.update(learning_rate);
   }
   if (proximal_) {
     const auto scope = timer_.scope("proximal step");
-    const bool epoch_ends = batch_ + 1 == stream_->batches_per_epoch();
+    const bool epoch_ends = batch_ + 1 == batches_per_epoch();
     proximal_->after_step(learning_rate, epoch_ends, epoch_ends && epoch_ + 1 == options_.epochs);
   }
   ++step_;
   ++batch_;
   stop_ = totals[2] > 0;
-  sums.loss = totals[0] * static_cast<double>(batch.global_size);
+  sums.loss = totals[0] * samples;
   sums.wrong = totals[1];
-  sums.samples = static_cast<double>(batch.global_size);
+  sums.samples = samples;
   sums.seconds = now_seconds() - begin;
   sums.exposed = parallel_.reducer().exposed_seconds();
   epoch_sums_.add(sums);
   line_sums_.add(sums);
-  if (line) {
+  if (step_ % options_.log_every == 0) {
     report_step(events, learning_rate, norm);
   }
 }
 
-Trainer::Sums Trainer::accumulate(const Batch& batch) {
+Trainer::Sums Trainer::accumulate() {
   Sums sums;
-  // As many pieces on every rank, since normalisation layers communicate: empty ones where a rank
-  // has fewer samples.
-  const std::int64_t largest = RowPartition(batch.global_size, world_.size()).block();
-  const std::int64_t size = options_.micro_batch > 0 ? options_.micro_batch : largest;
-  const std::int64_t own = batch.samples.size(0);
-  for (std::int64_t first = 0; first < largest; first += size) {
-    const auto begin = std::min(first, own);
-    const auto length = std::min(size, own - begin);
+  const auto total = size_of_batch();
+  for (std::int64_t first = 0; first < total; first += piece_) {
+    const auto batch = [&] {
+      const auto scope = timer_.scope("wait for data");
+      return stream_->next();
+    }();
     torch::Tensor loss;
     {
       const auto scope = timer_.scope("forward");
       const TraceSpan span("forward");
-      const auto labels = batch.labels.narrow(0, begin, length);
-      const auto output = network_.forward(batch.samples.narrow(0, begin, length));
+      const auto output = network_.forward(batch.samples);
       loss = torch::nn::functional::cross_entropy(
-                 output, labels,
+                 output, batch.labels,
                  torch::nn::functional::CrossEntropyFuncOptions().reduction(torch::kSum)) /
-             static_cast<double>(batch.global_size);
+             static_cast<double>(total);
       sums.loss += loss.item<double>();
-      if (length > 0) {
-        sums.wrong +=
-            static_cast<double>((output.detach().argmax(1) != labels).sum().item<std::int64_t>());
+      if (batch.labels.size(0) > 0) {
+        sums.wrong += static_cast<double>(
+            (output.detach().argmax(1) != batch.labels).sum().item<std::int64_t>());
       }
     }
     const auto scope = timer_.scope("backward");
     const TraceSpan span("backward");
-    if (first + size >= largest) {
+    if (first + piece_ >= total) {
       parallel_.last_backward();
     }
     loss.backward();
@@ -175,17 +194,28 @@ Trainer::Sums Trainer::accumulate(const Batch& batch) {
   return sums;
 }
 
-void Trainer::check_finite(double value, const char* what) const {
+void Trainer::check_finite(double value, const char* what, std::int64_t ahead) const {
   if (!std::isfinite(value)) {
     throw Error(ExitCode::kNumerical,
-                std::string("the ") + what + " is not finite in step " + std::to_string(step_ + 1) +
-                    " (epoch " + std::to_string(epoch_ + 1) +
+                std::string("the ") + what + " is not finite in step " +
+                    std::to_string(step_ + ahead) + " (epoch " + std::to_string(epoch_ + 1) +
                     "); lower --learning-rate, set --clip-norm or look at the scale of the data. " +
                     (saved_step_ >= 0
                          ? "The checkpoint of step " + std::to_string(saved_step_) + " is intact"
                          : "There is no checkpoint yet"),
                 /*agreed=*/true);
   }
+}
+
+// An update may overflow though its gradient was finite.
+void Trainer::check_weights() const {
+  double sum = 0;
+  for (const auto& [name, tensor] : named_parameters(network_)) {
+    if (tensor.is_floating_point()) {
+      sum += tensor.isfinite().all().item<bool>() ? 0 : std::numeric_limits<double>::quiet_NaN();
+    }
+  }
+  check_finite(sum, "network", 0);
 }
 
 bool Trainer::must_stop() const {

@@ -40,8 +40,9 @@ struct TrainerOptions {
   nlohmann::json initial_specification;
   /// Gradients of a larger norm are scaled down to it; 0 for never.
   double clip_norm = 0;
-  /// Largest number of samples that one rank passes forward and backward at once; gradients of the
-  /// pieces add up. Normalisation layers then see pieces. 0: the whole batch.
+  /// Samples of all ranks that pass forward and backward at once, a divisor of the batch size;
+  /// gradients of the pieces add up. Normalisation layers then have the statistics of a piece,
+  /// which is the same on any number of ranks. 0: the whole batch.
   std::int64_t micro_batch = 0;
   /// Stop after so many epochs without a better validation; 0 for never.
   std::int64_t patience = 0;
@@ -95,7 +96,8 @@ enum class TrainingEnd { kEpochs, kPatience, kStopped, kShrink };
 /// of all ranks: ragged batches are exact. Borrows everything it is given.
 class Trainer {
  public:
-  /// [collective] `validation` may be null.
+  /// [collective] `validation` may be null. OptionError for a micro-batch that does not divide the
+  /// batch.
   Trainer(const Communicator& world, Network& network, const LabelledSamples& training,
           const LabelledSamples* validation, const TrainerOptions& options);
 
@@ -105,8 +107,9 @@ class Trainer {
   void restore(const std::filesystem::path& path);
 
   /// [collective] Trains to the end, or until a signal or the time limit asks to stop; then there
-  /// is a complete checkpoint. NumericalError (agreed) when the loss or a gradient is not finite;
-  /// parameters are then those before that step, and the last checkpoint is the one before.
+  /// is a complete checkpoint. NumericalError (agreed) when the loss or a gradient of a step is not
+  /// finite; parameters are then those before that step. The same when parameters or buffers are
+  /// not, before a checkpoint is written and at the end: a checkpoint is always finite.
   TrainingEnd run(const TrainingEvents& events);
 
   /// [local] What a trainer of a smaller network goes on with after `run()` ended with kShrink;
@@ -139,8 +142,13 @@ class Trainer {
   };
 
   void train_batch(const TrainingEvents& events);
-  Sums accumulate(const Batch& batch);
-  void check_finite(double value, const char* what) const;
+  Sums accumulate();
+  std::int64_t batches_per_epoch() const;
+  /// Of the present one, all ranks.
+  std::int64_t size_of_batch() const;
+  /// Of the step `ahead` of those done.
+  void check_finite(double value, const char* what, std::int64_t ahead = 1) const;
+  void check_weights() const;
   void report_step(const TrainingEvents& events, double learning_rate, double norm);
   bool end_epoch(const TrainingEvents& events);
   void save();
@@ -157,6 +165,7 @@ class Trainer {
   double start_;
   DataParallelStep parallel_;
   std::optional<ProximalTraining> proximal_;
+  std::int64_t piece_ = 0;  ///< samples of all ranks that are passed at once
   std::unique_ptr<BatchStream> stream_;
   TreeTimer timer_;
 
