@@ -196,9 +196,11 @@ Trainer::Sums Trainer::accumulate() {
 
 void Trainer::check_finite(double value, const char* what, std::int64_t ahead) const {
   if (!std::isfinite(value)) {
+    const bool epoch_is_over = ahead == 0 && batch_ == 0;
     throw Error(ExitCode::kNumerical,
                 std::string("the ") + what + " is not finite in step " +
-                    std::to_string(step_ + ahead) + " (epoch " + std::to_string(epoch_ + 1) +
+                    std::to_string(step_ + ahead) + " (epoch " +
+                    std::to_string(epoch_ + (epoch_is_over ? 0 : 1)) +
                     "); lower --learning-rate, set --clip-norm or look at the scale of the data. " +
                     (saved_step_ >= 0
                          ? "The checkpoint of step " + std::to_string(saved_step_) + " is intact"
