@@ -23,7 +23,13 @@ ProgramOptions describe_options() {
       "ambient-dim", po::value<std::int64_t>()->default_value(200), "numbers per sample D")(
       "subspace-dim", po::value<std::int64_t>()->default_value(6), "dimension d of each subspace")(
       "clusters", po::value<std::int64_t>()->default_value(20), "number of subspaces K")(
-      "noise", po::value<double>()->default_value(0), "standard deviation of added noise");
+      "noise", po::value<double>()->default_value(0), "standard deviation of added noise")(
+      "outliers", po::value<double>()->default_value(0),
+      "share of the samples that belong to no subspace (label -1)")(
+      "sizes", po::value<std::string>()->default_value("equal"),
+      "of clusters: equal, or harmonic: cluster k in proportion to 1/k")(
+      "related", po::value<std::int64_t>()->default_value(0),
+      "number of directions that all subspaces share");
   return options;
 }
 
@@ -44,6 +50,9 @@ int generate_main(const Communicator& world, int argc, char** argv) {
                      .subspace_dim = options.get<std::int64_t>("subspace-dim"),
                      .clusters = options.get<std::int64_t>("clusters"),
                      .noise = options.get<double>("noise"),
+                     .outliers = options.get<double>("outliers"),
+                     .sizes = options.get<std::string>("sizes"),
+                     .related = options.get<std::int64_t>("related"),
                      .seed = static_cast<std::uint64_t>(options.get<std::int64_t>("seed"))};
         output = options.get<std::string>("output");
         if (options.choice("device", {"cpu", "cuda"}) == "cuda") {
@@ -55,7 +64,7 @@ int generate_main(const Communicator& world, int argc, char** argv) {
       },
       ExitCode::kOptions);
   generate(world, synthetic, output);
-  spdlog::info("{} samples of {} numbers in {} clusters: {}/data.npy and labels.npy",
+  spdlog::info("{} samples of {} numbers in {} clusters: {}/data.npy, labels.npy and bases.npy",
                synthetic.samples, synthetic.ambient_dim, synthetic.clusters, output);
   return 0;
 }

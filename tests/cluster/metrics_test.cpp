@@ -62,5 +62,13 @@ TEST(Metrics, NumbersClustersByFirstAppearance) {
   EXPECT_TRUE(labels.equal(own(torch::tensor({0, 0, 1, 2, 1, 3, 2}, torch::kInt64))));
 }
 
+TEST(ClusteringMetrics, OutliersTakeNoPart) {
+  const auto clusters = torch::tensor({0, 1, 0, 1, 1, 0}, torch::kInt64);
+  const auto classes = torch::tensor({1, 0, 1, 0, -1, -1}, torch::kInt64);
+  const auto confusion = confusion_matrix(world(), own(clusters), own(classes));
+  EXPECT_TRUE(confusion.equal(torch::tensor({{0, 2}, {2, 0}}, torch::kInt64)));
+  EXPECT_DOUBLE_EQ(clustering_metrics(confusion).accuracy, 1);
+}
+
 }  // namespace
 }  // namespace eigenscale

@@ -3,6 +3,8 @@
 #include <limits>
 
 #include "data/test_files.h"
+#include "eigenscale/data/concatenated_source.h"
+#include "eigenscale/data/label_names.h"
 #include "eigenscale/data/labels.h"
 
 namespace eigenscale::test {
@@ -124,13 +126,103 @@ TEST_F(Loading, LabelsOfAnyType) {
   for (const int label : {0, 2, 1, 2, 300}) {
     append(integers, static_cast<std::int16_t>(label), std::endian::big);
   }
+  std::string halves;  // 0, 2, 1, 2, 300 in half precision
+  for (const int bits : {0x0000, 0x4000, 0x3c00, 0x4000, 0x5cb0}) {
+    append(halves, static_cast<std::uint16_t>(bits), std::endian::little);
+  }
   for (const std::string& bytes :
-       {npy_of("(5,)", {0, 2, 1, 2, 300}), npy_of("(5, 1)", {0, 2, 1, 2, 300}),
-        npy_bytes(npy_dictionary(">i2", "(5,)"), integers),
+       {npy_of("(5,)", {0, 2, 1, 2, 300}), npy_bytes(npy_dictionary("<f2", "(5,)"), halves),
+        npy_of("(5, 1)", {0, 2, 1, 2, 300}), npy_bytes(npy_dictionary(">i2", "(5,)"), integers),
         npy_bytes(npy_dictionary(">u2", "(5, 1)"), integers)}) {
     const auto labels = load_labels(world(), put(bytes), partition);
     EXPECT_EQ(labels.scalar_type(), torch::kInt64);
     EXPECT_TRUE(torch::equal(labels, expected));
+  }
+}
+
+TEST_F(Loading, LabelsAreNames) {
+  const RowPartition partition(6, world().size());
+  const RowRange own = own_range(6);
+  std::string integers;
+  for (const std::int64_t label : {std::int64_t{1} << 62, std::int64_t{20240101}, std::int64_t{-1},
+                                   std::int64_t{-7}, std::int64_t{20240101}, std::int64_t{-1}}) {
+    append(integers, label, std::endian::little);
+  }
+  const std::string path = put(npy_bytes(npy_dictionary("<i8", "(6,)"), integers));
+  const auto labels = load_label_names(world(), {path}, partition);
+  EXPECT_EQ(labels.names, (std::vector<std::int64_t>{-7, 20240101, std::int64_t{1} << 62}));
+  EXPECT_TRUE(torch::equal(
+      labels.indices,
+      torch::tensor({2, 1, -1, 0, 1, -1}, torch::kInt64).slice(0, own.begin, own.end)));
+  const auto refused = [&](const torch::Tensor& values) {
+    return agreed_error(ExitCode::kInput, [&] { name_labels(world(), values, "y.npy"); });
+  };
+  EXPECT_THAT(refused(torch::full({3}, -1, torch::kInt64)), HasSubstr("no label but -1"));
+  // Together: the ranks have different ones.
+  EXPECT_THAT(refused(torch::arange(2001) * world().size() + world().rank()),
+              HasSubstr("more than 2000 different labels"));
+  const auto own_names = torch::arange(2000).slice(0, world().rank(), 2000, world().size());
+  EXPECT_EQ(std::ssize(name_labels(world(), own_names.contiguous(), "y.npy").names), 2000);
+}
+
+TEST_F(Loading, FilesOneBehindTheOther) {
+  const std::string bytes =
+      put(npy_bytes(npy_dictionary("|u1", "(2, 2)"), {'\1', '\2', '\3', '\4'}));
+  const std::string none = put(npy_of("(0, 2)", {}));
+  const std::string doubles = put(npy_of("(3, 2)", {5, 6, 7, 8, 9, 0.1}));
+  const Samples samples = load_samples(world(), std::vector{bytes, none, doubles}, torch::kFloat64);
+  const RowRange own = own_range(5);
+  const auto all = torch::tensor({1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 0.1}).view({5, 2});
+  EXPECT_EQ(samples.partition.rows(), 5);
+  EXPECT_TRUE(
+      torch::allclose(samples.rows, all.to(torch::kFloat64).slice(0, own.begin, own.end), 0, 1e-6));
+  const auto source = open_sample_sources(world(), {bytes, none, doubles});
+  EXPECT_EQ(source->scalar_type(), torch::kFloat64);
+  EXPECT_EQ(source->read_rows({1, 4}).sizes(), c10::IntArrayRef({3, 2}));
+  const std::string wide = put(npy_of("(1, 3)", {1, 2, 3}));
+  EXPECT_THAT(agreed_error(ExitCode::kInput,
+                           [&] {
+                             load_samples(world(), std::vector{bytes, wide}, torch::kFloat32);
+                           }),
+              AllOf(HasSubstr(wide), HasSubstr("[3]"), HasSubstr(bytes), HasSubstr("[2]")));
+  // A value is named by its own file and its row there.
+  const std::string bad = put(npy_of("(2, 2)", {0, 0, 0, kNaN}));
+  EXPECT_THAT(agreed_error(ExitCode::kInput,
+                           [&] {
+                             load_samples(world(), std::vector{bytes, bad}, torch::kFloat32);
+                           }),
+              HasSubstr("'" + bad + "' row 1, element (1)"));
+  EXPECT_TRUE(torch::equal(
+      load_labels(world(), {put(npy_of("(2,)", {3, 4})), put(npy_of("(3,)", {5, 6, 7}))},
+                  RowPartition(5, world().size())),
+      torch::arange(3, 8).slice(0, own.begin, own.end)));
+}
+
+TEST(CommonType, HoldsEveryValueOfBoth) {
+  EXPECT_EQ(common_type(torch::kUInt8, torch::kUInt8), torch::kUInt8);
+  EXPECT_EQ(common_type(torch::kUInt8, torch::kInt8), torch::kInt16);
+  EXPECT_EQ(common_type(torch::kUInt8, torch::kInt64), torch::kInt64);
+  EXPECT_EQ(common_type(torch::kFloat32, torch::kUInt8), torch::kFloat32);
+  EXPECT_EQ(common_type(torch::kInt16, torch::kFloat16), torch::kFloat32);
+  EXPECT_EQ(common_type(torch::kFloat32, torch::kInt32), torch::kFloat64);
+  EXPECT_EQ(common_type(torch::kFloat32, torch::kFloat64), torch::kFloat64);
+}
+
+TEST_F(Loading, NamesOfAnyLength) {
+  // std::regex, which once told IDX files by their name, recurses for every character.
+  const std::string name = std::string(40000, 'x') + "-idx3-ubyte";
+  agreed_error(ExitCode::kInput, [&] { open_sample_source(world(), name); });
+  EXPECT_THAT(
+      agreed_error(ExitCode::kInput, [&] { open_sample_source(world(), std::string(40000, 'y')); }),
+      HasSubstr("cannot tell the format"));
+  for (const char* idx :
+       {"a.idx", "a-idx1", "a.idx3.gz", "a-idx3-int", "a-idx3-ubyte.gz", "b-ubyte"}) {
+    EXPECT_THAT(agreed_error(ExitCode::kInput, [&] { open_sample_source(world(), idx); }),
+                HasSubstr("cannot open"));
+  }
+  for (const char* other : {"a.idx-", "idx3", "a-idxx", "a-idx3-", "a-idx3-a-b", "a-idx-ab"}) {
+    EXPECT_THAT(agreed_error(ExitCode::kInput, [&] { open_sample_source(world(), other); }),
+                HasSubstr("cannot tell the format"));
   }
 }
 

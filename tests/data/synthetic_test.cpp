@@ -60,6 +60,60 @@ TEST(Synthetic, ClustersHaveEqualSizesInShuffledOrder) {
   EXPECT_NEAR(same, 50, 30);
 }
 
+TEST(Synthetic, HarmonicSizesAndOutliers) {
+  auto options = small_options();
+  options.sizes = "harmonic";
+  options.outliers = 0.1;
+  const auto data = generate_rows(options, {0, options.samples});
+  // 20 of 203 are outliers; 183 / (1 + 1/2 + 1/3 + 1/4) = 87.84 times 1, 1/2, 1/3, 1/4, of which
+  // the sums 87.84, 131.76, 161.04 are rounded.
+  EXPECT_TRUE(torch::equal(torch::bincount(data.labels + 1), torch::tensor({20, 88, 44, 29, 22})));
+  const auto outliers = rows_of_cluster(data, -1);
+  EXPECT_TRUE(torch::allclose(outliers.norm(2, 1), torch::ones({20}, torch::kFloat64), 1e-6, 0));
+  // In every direction: sqrt(20 / 12) = 1.3 each, where a subspace has zeros from the fourth on.
+  EXPECT_GT(torch::linalg_svdvals(outliers)[11].item<double>(), 0.1);
+  options.kind = "nonlinear";
+  const auto bent = rows_of_cluster(generate_rows(options, {0, options.samples}), -1);
+  // 240 standard normal numbers: the mean has standard deviation .065, the variance .091; five.
+  EXPECT_NEAR(bent.atanh().mean().item<double>(), 0, 0.33);
+  EXPECT_NEAR(bent.atanh().square().mean().item<double>(), 1, 0.46);
+}
+
+TEST(Synthetic, RelatedSubspacesMeetInTheSharedDirections) {
+  auto options = small_options();
+  options.related = 2;
+  const SyntheticData data(options);
+  const auto bases = data.bases({0, options.clusters});
+  for (std::int64_t k = 1; k < options.clusters; ++k) {
+    const auto cosines = torch::linalg_svdvals(bases[0].t().matmul(bases[k]));
+    EXPECT_NEAR(cosines[1].item<double>(), 1, 1e-12);
+    EXPECT_LT(cosines[2].item<double>(), 0.999);
+  }
+}
+
+TEST(Synthetic, BasesAreThoseThatMadeTheSamples) {
+  for (const std::string kind : {"subspaces", "nonlinear"}) {
+    const SharedDirectory directory;
+    auto options = small_options();
+    options.kind = kind;
+    generate(world(), options, directory.path());
+    const NpySource source(directory.path() / "bases.npy");
+    EXPECT_EQ(source.scalar_type(), torch::kFloat64);
+    const auto bases = source.read_rows({0, 4});
+    EXPECT_TRUE(torch::equal(bases, SyntheticData(options).bases({0, 4})));
+    const auto data = generate_rows(options, {0, options.samples});
+    for (std::int64_t k = 0; k < 4; ++k) {
+      EXPECT_TRUE(
+          torch::allclose(bases[k].t().matmul(bases[k]), torch::eye(3, torch::kFloat64), 0, 1e-12));
+      if (kind == "subspaces") {
+        const auto rows = rows_of_cluster(data, k);
+        EXPECT_TRUE(torch::allclose(rows.matmul(bases[k]).matmul(bases[k].t()), rows, 0, 1e-6));
+      }
+    }
+    world().barrier();
+  }
+}
+
 TEST(Synthetic, ClustersAreSubspacesOfTheRightDimension) {
   const auto options = small_options();
   const auto data = generate_rows(options, {0, options.samples});
@@ -140,6 +194,19 @@ TEST(Synthetic, ContradictionsAreOptionErrors) {
   expect_refused([](auto& o) { o.subspace_dim = 0; }, "subspace-dim");
   expect_refused([](auto& o) { o.subspace_dim = 13; }, "ambient-dim (12)");
   expect_refused([](auto& o) { o.noise = -1; }, "noise");
+  expect_refused([](auto& o) { o.outliers = -0.1; }, "outliers");
+  expect_refused([](auto& o) { o.outliers = std::nan(""); }, "outliers");
+  expect_refused([](auto& o) { o.outliers = 0.999; }, "less 203 outliers");
+  expect_refused([](auto& o) { o.sizes = "alike"; }, "'alike'");
+  expect_refused([](auto& o) { o.related = 3; }, "related (3)");
+  expect_refused([](auto& o) { o.related = -1; }, "related (-1)");
+  expect_refused(
+      [](auto& o) {
+        o.samples = 25;
+        o.clusters = 20;
+        o.sizes = "harmonic";
+      },
+      "too few");
   expect_refused([](auto& o) { o.noise = std::nan(""); }, "noise");
   expect_refused(
       [](auto& o) {

@@ -55,7 +55,8 @@ torch::Tensor confusion_matrix(const Communicator& communicator, const torch::Te
   };
   const std::int64_t rows = largest(clusters) + 1;
   const std::int64_t columns = largest(classes) + 1;
-  auto counts = torch::bincount(clusters * columns + classes, {}, rows * columns);
+  const auto pairs = (clusters * columns + classes).masked_select(classes >= 0);
+  auto counts = torch::bincount(pairs, {}, rows * columns);
   communicator.all_reduce(counts);
   return counts.reshape({rows, columns});
 }

@@ -19,7 +19,8 @@ struct ClusteringMetrics {
 };
 
 /// [collective] Counts of (cluster, class) over all ranks, on every rank: K x classes int64, small.
-/// `clusters` and `classes` are this rank's labels, int64 from 0.
+/// `clusters` and `classes` are this rank's labels, int64 from 0; samples of class -1 (outliers)
+/// are not counted.
 torch::Tensor confusion_matrix(const Communicator& communicator, const torch::Tensor& clusters,
                                const torch::Tensor& classes);
 

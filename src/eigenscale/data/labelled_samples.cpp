@@ -8,18 +8,25 @@
 
 namespace eigenscale {
 
-LabelledSamples load_labelled_samples(const Communicator& communicator, const std::string& data,
-                                      const std::string& labels) {
+LabelledSamples load_labelled_samples(const Communicator& communicator,
+                                      const std::vector<std::string>& data,
+                                      const std::vector<std::string>& labels) {
+  const auto label_source = open_sample_sources(communicator, labels);
+  const auto source = open_sample_sources(communicator, data);
   torch::ScalarType type = torch::kFloat32;
-  {
-    const auto source = open_sample_source(communicator, data);
-    if (source->scalar_type() == torch::kUInt8 || source->scalar_type() == torch::kFloat64) {
-      type = source->scalar_type();
-    }
+  if (source->scalar_type() == torch::kUInt8 || source->scalar_type() == torch::kFloat64) {
+    type = source->scalar_type();
   }
   auto samples = load_samples(communicator, data, type);
-  auto classes = load_labels(communicator, labels, samples.partition);
-  return {samples.partition, samples.rows, classes, samples.shape, data, labels};
+  auto classes =
+      read_labels(communicator, *label_source, samples.partition, LabelRule::kNotNegative);
+  return {samples.partition, samples.rows,   classes,
+          samples.shape,     source->name(), label_source->name()};
+}
+
+LabelledSamples load_labelled_samples(const Communicator& communicator, const std::string& data,
+                                      const std::string& labels) {
+  return load_labelled_samples(communicator, std::vector{data}, std::vector{labels});
 }
 
 std::int64_t largest_label(const Communicator& communicator, const LabelledSamples& samples) {

@@ -29,6 +29,11 @@ struct LabelledSamples {
 LabelledSamples load_labelled_samples(const Communicator& communicator, const std::string& data,
                                       const std::string& labels);
 
+/// [collective] The same from several files each, one behind the other.
+LabelledSamples load_labelled_samples(const Communicator& communicator,
+                                      const std::vector<std::string>& data,
+                                      const std::vector<std::string>& labels);
+
 /// [collective] The largest label.
 std::int64_t largest_label(const Communicator& communicator, const LabelledSamples& samples);
 

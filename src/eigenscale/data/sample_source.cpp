@@ -1,12 +1,14 @@
 #include "eigenscale/data/sample_source.h"
 
-#include <regex>
+#include <algorithm>
+#include <cctype>
 #include <sstream>
 #include <string_view>
 
 #include "eigenscale/comm/agreement.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/data/cifar_file.h"
+#include "eigenscale/data/concatenated_source.h"
 #include "eigenscale/data/idx_file.h"
 #include "eigenscale/data/npy_file.h"
 #ifdef EIGENSCALE_HAVE_HDF5
@@ -45,6 +47,30 @@ std::unique_ptr<SampleSource> open_hdf5([[maybe_unused]] const std::string& path
 #endif
 }
 
+bool is_word(std::string_view text) {
+  return !text.empty() && std::ranges::all_of(text, [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == '_';
+  });
+}
+
+// X-ubyte, X.idx, X.idx3, X-idx3 or X-idx3-WORD, each with or without .gz. By hand: std::regex
+// recurses for every character and ends the program for long texts.
+bool is_idx_name(std::string_view name) {
+  if (name.ends_with(".gz")) {
+    name.remove_suffix(3);
+  }
+  if (name.ends_with("-ubyte") || name.ends_with(".idx")) {
+    return true;
+  }
+  const auto ends_in_idx = [](std::string_view text) {
+    return text.size() >= 5 && std::isdigit(static_cast<unsigned char>(text.back())) != 0 &&
+           (text.substr(text.size() - 5, 4) == "-idx" || text.substr(text.size() - 5, 4) == ".idx");
+  };
+  const auto dash = name.rfind('-');
+  return ends_in_idx(name) || (dash != std::string_view::npos && is_word(name.substr(dash + 1)) &&
+                               ends_in_idx(name.substr(0, dash)));
+}
+
 std::unique_ptr<SampleSource> open_by_extension(const std::string& specification) {
   std::string path;
   std::string selector;
@@ -59,8 +85,7 @@ std::unique_ptr<SampleSource> open_by_extension(const std::string& specification
   if (split_behind(specification, ".bin", path, selector)) {
     return std::make_unique<CifarSource>(path, selector);
   }
-  static const std::regex kIdxName(R"(.*(-ubyte|\.idx|[-.]idx\d(-\w+)?)(\.gz)?)");
-  if (std::regex_match(specification, kIdxName)) {
+  if (is_idx_name(specification)) {
     return std::make_unique<IdxSource>(specification);
   }
   throw InputError("cannot tell the format of '" + specification + "' by its name; supported are " +
@@ -101,6 +126,20 @@ std::unique_ptr<SampleSource> open_sample_source(const Communicator& communicato
     }
   });
   return source;
+}
+
+std::unique_ptr<SampleSource> open_sample_sources(const Communicator& communicator,
+                                                  const std::vector<std::string>& specifications) {
+  if (specifications.size() == 1) {
+    return open_sample_source(communicator, specifications.front());
+  }
+  std::vector<std::unique_ptr<SampleSource>> parts;
+  for (const auto& specification : specifications) {
+    parts.push_back(open_sample_source(communicator, specification));
+  }
+  std::unique_ptr<SampleSource> all;
+  on_all_ranks(communicator, [&] { all = std::make_unique<ConcatenatedSource>(std::move(parts)); });
+  return all;
 }
 
 }  // namespace eigenscale

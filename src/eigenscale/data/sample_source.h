@@ -44,6 +44,10 @@ class SampleSource {
   virtual torch::Tensor read_rows(RowRange range) const = 0;
   /// False where the library under it must not be used by two threads at a time, for any file.
   virtual bool reads_beside_others() const { return true; }
+  /// [local] The file that holds `row`, and which row of that file it is; for messages.
+  virtual std::pair<std::string, std::int64_t> place(std::int64_t row) const {
+    return {name(), row};
+  }
 
  protected:
   explicit SampleSource(SampleDescription description) : description_(std::move(description)) {}
@@ -65,5 +69,10 @@ class SampleSource {
 /// file, or when ranks see different files under the same name.
 std::unique_ptr<SampleSource> open_sample_source(const Communicator& communicator,
                                                  const std::string& specification);
+
+/// [collective] The rows of several files one behind the other (data/concatenated_source.h); there
+/// is at least one. InputError (agreed) also when their rows differ in shape.
+std::unique_ptr<SampleSource> open_sample_sources(const Communicator& communicator,
+                                                  const std::vector<std::string>& specifications);
 
 }  // namespace eigenscale

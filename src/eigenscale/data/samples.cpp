@@ -36,7 +36,7 @@ bool all_finite(const torch::Tensor& rows) {
 
 // "row 7, element (3, 4)" of the first value in `rows` that is not finite.
 void require_finite(const torch::Tensor& rows, const torch::Tensor& source_rows,
-                    std::int64_t first_row, const std::string& name) {
+                    std::int64_t first_row, const SampleSource& source) {
   if (all_finite(rows)) {
     return;
   }
@@ -45,7 +45,8 @@ void require_finite(const torch::Tensor& rows, const torch::Tensor& source_rows,
   torch::Tensor before = source_rows;
   torch::Tensor after = rows;
   std::ostringstream message;
-  message << "'" << name << "' row " << first_row + place[0].item<std::int64_t>();
+  const auto [file, row] = source.place(first_row + place[0].item<std::int64_t>());
+  message << "'" << file << "' row " << row;
   for (std::int64_t dimension = 0; dimension < place.size(0); ++dimension) {
     const auto index = place[dimension].item<std::int64_t>();
     if (dimension > 0) {
@@ -71,7 +72,7 @@ torch::Tensor read_samples(const SampleSource& source, RowRange range, torch::Sc
   constexpr std::int64_t kChunkBytes = std::int64_t{16} << 20;
   if (type == source.scalar_type() && scale == 1) {
     const auto rows = source.read_rows(range);
-    require_finite(rows, rows, range.begin, source.name());
+    require_finite(rows, rows, range.begin, source);
     return rows;
   }
   std::vector<std::int64_t> shape = {range.size()};
@@ -91,22 +92,28 @@ torch::Tensor read_samples(const SampleSource& source, RowRange range, torch::Sc
     } else {
       rows.copy_(from_file);
     }
-    require_finite(rows, from_file, row, source.name());
+    require_finite(rows, from_file, row, source);
   }
   return result;
 }
 
 Samples load_samples(const Communicator& communicator, const std::string& specification,
                      torch::ScalarType type, double scale) {
-  const auto source = open_sample_source(communicator, specification);
+  return load_samples(communicator, std::vector{specification}, type, scale);
+}
+
+Samples load_samples(const Communicator& communicator,
+                     const std::vector<std::string>& specifications, torch::ScalarType type,
+                     double scale) {
+  const auto source = open_sample_sources(communicator, specifications);
   const RowPartition partition(source->rows(), communicator.size());
   torch::Tensor rows;
   on_all_ranks(communicator, [&] {
     if (source->rows() == 0) {
-      throw InputError("'" + specification + "' has no samples");
+      throw InputError("'" + source->name() + "' has no samples");
     }
     if (std::ranges::find(source->row_shape(), 0) != source->row_shape().end()) {
-      throw InputError("'" + specification + "' has samples without elements");
+      throw InputError("'" + source->name() + "' has samples without elements");
     }
     rows = read_samples(*source, partition.range(communicator.rank()), type, scale);
   });

@@ -27,6 +27,10 @@ struct Samples {
 /// not finite; names file, row and element.
 Samples load_samples(const Communicator& communicator, const std::string& specification,
                      torch::ScalarType type, double scale = 1);
+/// [collective] The same from several files, one behind the other (see open_sample_sources).
+Samples load_samples(const Communicator& communicator,
+                     const std::vector<std::string>& specifications, torch::ScalarType type,
+                     double scale = 1);
 
 /// [local] The rows of `range` as floating point `type`, range.size() x shape, checked and scaled
 /// as above, through a bounded chunk. InputError.

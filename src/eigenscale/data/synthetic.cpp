@@ -4,6 +4,9 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <numeric>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "eigenscale/comm/agreement.h"
@@ -11,6 +14,7 @@
 #include "eigenscale/core/random.h"
 #include "eigenscale/data/index_permutation.h"
 #include "eigenscale/data/npy_file.h"
+#include "eigenscale/data/row_writer.h"
 
 namespace eigenscale {
 namespace {
@@ -27,16 +31,26 @@ torch::Tensor gaussian(const CounterRandom& random, std::int64_t first_index, st
   return result;
 }
 
-// The orthonormal bases U_k, K x D x d.
-torch::Tensor make_bases(const SyntheticOptions& options) {
-  const CounterRandom random(options.seed, "synthetic bases");
+// The orthonormal basis U_k, D x d.
+torch::Tensor make_basis(const SyntheticOptions& options, std::int64_t k) {
   const std::int64_t size = options.ambient_dim * options.subspace_dim;
-  std::vector<torch::Tensor> bases;
-  for (std::int64_t k = 0; k < options.clusters; ++k) {
-    const auto raw = gaussian(random, k * size, options.ambient_dim, options.subspace_dim);
-    bases.push_back(std::get<0>(torch::linalg_qr(raw)));
+  auto raw = gaussian(CounterRandom(options.seed, "synthetic bases"), k * size, options.ambient_dim,
+                      options.subspace_dim);
+  if (options.related > 0) {
+    raw.narrow(1, 0, options.related)
+        .copy_(gaussian(CounterRandom(options.seed, "synthetic shared directions"), 0,
+                        options.ambient_dim, options.related));
   }
-  return torch::stack(bases).contiguous();
+  return std::get<0>(torch::linalg_qr(raw));
+}
+
+torch::Tensor make_bases(const SyntheticOptions& options, RowRange range) {
+  auto bases =
+      torch::empty({range.size(), options.ambient_dim, options.subspace_dim}, torch::kFloat64);
+  for (std::int64_t k = range.begin; k < range.end; ++k) {
+    bases[k - range.begin].copy_(make_basis(options, k));
+  }
+  return bases;
 }
 
 // W U_k for all k. Rows of W are made in blocks: D x D need not fit into memory.
@@ -59,17 +73,19 @@ void require(bool condition, const std::string& message) {
   }
 }
 
-// A point of the unit sphere of R^d, uniformly distributed: a normalised Gaussian vector.
-void draw_coefficients(const CounterRandom& random, std::int64_t index,
-                       std::vector<double>& coefficients) {
-  double squares = 0;
-  for (std::size_t l = 0; l < coefficients.size(); ++l) {
-    coefficients[l] =
-        random.normal(static_cast<std::uint64_t>(index), static_cast<std::uint32_t>(l));
-    squares += coefficients[l] * coefficients[l];
+void draw_normal(const CounterRandom& random, std::int64_t index, std::vector<double>& values) {
+  for (std::size_t lane = 0; lane < values.size(); ++lane) {
+    values[lane] =
+        random.normal(static_cast<std::uint64_t>(index), static_cast<std::uint32_t>(lane));
   }
-  for (double& coefficient : coefficients) {
-    coefficient /= std::sqrt(squares);
+}
+
+// A Gaussian vector becomes a point of the unit sphere, uniformly distributed.
+void normalise(std::vector<double>& values) {
+  const double norm =
+      std::sqrt(std::inner_product(values.begin(), values.end(), values.begin(), 0.0));
+  for (double& value : values) {
+    value /= norm;
   }
 }
 
@@ -80,14 +96,15 @@ void check(const SyntheticOptions& options) {
           "kind '" + options.kind + "' is unknown; known are subspaces and nonlinear");
   require(options.clusters >= 1,
           "clusters must be at least 1, not " + std::to_string(options.clusters));
-  require(options.samples >= options.clusters, "samples (" + std::to_string(options.samples) +
-                                                   ") must be at least as many as clusters (" +
-                                                   std::to_string(options.clusters) + ")");
   require(options.subspace_dim >= 1,
           "subspace-dim must be at least 1, not " + std::to_string(options.subspace_dim));
   require(options.subspace_dim <= options.ambient_dim,
           "subspace-dim (" + std::to_string(options.subspace_dim) +
               ") must not exceed ambient-dim (" + std::to_string(options.ambient_dim) + ")");
+  require(options.related >= 0 && options.related < options.subspace_dim,
+          "related (" + std::to_string(options.related) +
+              ") must be 0 or more and below subspace-dim (" +
+              std::to_string(options.subspace_dim) + ")");
   require(options.ambient_dim <= std::numeric_limits<std::int32_t>::max(),
           "ambient-dim must be below 2^31");
   require(std::isfinite(options.noise) && options.noise >= 0,
@@ -97,76 +114,112 @@ void check(const SyntheticOptions& options) {
           "clusters x ambient-dim x subspace-dim (" + std::to_string(options.clusters) + " x " +
               std::to_string(options.ambient_dim) + " x " + std::to_string(options.subspace_dim) +
               ") exceeds the 2^27 numbers that every rank may hold");
+  // Last: it takes time and memory in proportion to the clusters, which are few enough now.
+  const ClusterSizes sizes(options.samples, options.clusters, options.sizes, options.outliers);
 }
 
-SyntheticData::SyntheticData(const SyntheticOptions& options) : options_(options) {
-  check(options);
-  maps_ = make_bases(options);
+SyntheticData::SyntheticData(const SyntheticOptions& options)
+    : options_((check(options), options)),
+      sizes_(options.samples, options.clusters, options.sizes, options.outliers) {
+  maps_ = bases({0, options.clusters});
   if (options.kind == "nonlinear") {
     maps_ = mix(maps_, options);
   }
 }
+
+torch::Tensor SyntheticData::bases(RowRange range) const { return make_bases(options_, range); }
 
 torch::Tensor SyntheticData::labels(RowRange range) const {
   const IndexPermutation shuffled(options_.samples, options_.seed);
   const auto result = torch::empty({range.size()}, torch::kInt64);
   auto* labels = result.data_ptr<std::int64_t>();
   for (std::int64_t i = range.begin; i < range.end; ++i) {
-    labels[i - range.begin] = shuffled(i) % options_.clusters;
+    labels[i - range.begin] = sizes_.label(shuffled(i));
   }
   return result;
 }
 
 // Row by row and in a fixed order of summation: a matrix product would round a row differently with
 // the number of rows it is computed with.
-torch::Tensor SyntheticData::rows(RowRange range) const {
+SyntheticRows SyntheticData::make(RowRange range) const {
   const CounterRandom coefficient_random(options_.seed, "synthetic coefficients");
+  const CounterRandom outlier_random(options_.seed, "synthetic outliers");
   const CounterRandom noise_random(options_.seed, "synthetic noise");
   const std::int64_t dim = options_.ambient_dim;
   const std::int64_t subspace_dim = options_.subspace_dim;
   const bool nonlinear = options_.kind == "nonlinear";
-  const auto own_labels = labels(range);
-  const auto* label = own_labels.data_ptr<std::int64_t>();
-  auto result = torch::empty({range.size(), dim}, torch::kFloat32);
-  auto* out = result.data_ptr<float>();
+  SyntheticRows result{torch::empty({range.size(), dim}, torch::kFloat32), labels(range)};
+  const auto* label = result.labels.data_ptr<std::int64_t>();
+  auto* out = result.rows.data_ptr<float>();
   std::vector<double> coefficients(subspace_dim);
-  for (std::int64_t i = range.begin; i < range.end; ++i, ++label) {
-    draw_coefficients(coefficient_random, i, coefficients);
-    const double* map = maps_.data_ptr<double>() + *label * dim * subspace_dim;
-    for (std::int64_t j = 0; j < dim; ++j, map += subspace_dim) {
-      double value = 0;
-      for (std::int64_t l = 0; l < subspace_dim; ++l) {
-        value += map[l] * coefficients[l];
+  std::vector<double> values(dim);
+  for (std::int64_t i = range.begin; i < range.end; ++i, ++label, out += dim) {
+    if (*label < 0) {
+      draw_normal(outlier_random, i, values);
+      if (!nonlinear) {
+        normalise(values);
       }
-      if (nonlinear) {
-        value = std::tanh(value);
+    } else {
+      draw_normal(coefficient_random, i, coefficients);
+      normalise(coefficients);
+      const double* map = maps_.data_ptr<double>() + *label * dim * subspace_dim;
+      for (std::int64_t j = 0; j < dim; ++j, map += subspace_dim) {
+        values[j] = std::inner_product(coefficients.begin(), coefficients.end(), map, 0.0);
       }
+    }
+    for (std::int64_t j = 0; j < dim; ++j) {
+      double value = nonlinear ? std::tanh(values[j]) : values[j];
       if (options_.noise > 0) {
         value += options_.noise *
                  noise_random.normal(static_cast<std::uint64_t>(i), static_cast<std::uint32_t>(j));
       }
-      *out++ = static_cast<float>(value);
+      out[j] = static_cast<float>(value);
     }
   }
   return result;
 }
 
 SyntheticRows generate_rows(const SyntheticOptions& options, RowRange range) {
-  const SyntheticData data(options);
-  return {data.rows(range), data.labels(range)};
+  return SyntheticData(options).make(range);
 }
 
 void generate(const Communicator& communicator, const SyntheticOptions& options,
               const std::filesystem::path& directory) {
+  constexpr std::int64_t kChunkBytes = std::int64_t{16} << 20;
   std::unique_ptr<SyntheticData> data;
   on_all_ranks(communicator, [&] { data = std::make_unique<SyntheticData>(options); });
   on_first_rank(communicator, [&] { std::filesystem::create_directories(directory); });
-  const std::int64_t own_rows =
-      RowPartition(options.samples, communicator.size()).range(communicator.rank()).size();
-  write_npy(communicator, directory / "data.npy", torch::kFloat32, {options.ambient_dim}, own_rows,
-            [&](RowRange range) { return data->rows(range); });
-  write_npy(communicator, directory / "labels.npy", torch::kInt64, {}, own_rows,
-            [&](RowRange range) { return data->labels(range); });
+  const auto own_range = [&](std::int64_t rows) {
+    return RowPartition(rows, communicator.size()).range(communicator.rank());
+  };
+  write_npy(communicator, directory / "bases.npy", torch::kFloat64,
+            {options.ambient_dim, options.subspace_dim}, own_range(options.clusters).size(),
+            [&](RowRange range) { return data->bases(range); });
+  const std::int64_t own_rows = own_range(options.samples).size();
+  const auto array = [&](const char* name, torch::ScalarType type,
+                         std::vector<std::int64_t> shape) {
+    return create_npy(communicator, {.path = directory / name,
+                                     .dataset = "",
+                                     .type = type,
+                                     .row_shape = std::move(shape),
+                                     .own_rows = own_rows});
+  };
+  const auto samples = array("data.npy", torch::kFloat32, {options.ambient_dim});
+  const auto labels = array("labels.npy", torch::kInt64, {});
+  const RowPartition partition(options.samples, communicator.size());
+  const RowRange own = partition.range(communicator.rank());
+  const std::int64_t chunk = std::max<std::int64_t>(1, kChunkBytes / (4 * options.ambient_dim));
+  for (std::int64_t done = 0; done < partition.block(); done += chunk) {
+    const std::int64_t begin = std::min(own.begin + done, own.end);
+    SyntheticRows made;
+    on_all_ranks(communicator, [&] {
+      made = data->make({begin, std::min(begin + chunk, own.end)});
+    });
+    samples->append(made.rows);
+    labels->append(made.labels);
+  }
+  samples->commit();
+  labels->commit();
 }
 
 }  // namespace eigenscale

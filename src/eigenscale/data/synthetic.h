@@ -8,6 +8,7 @@
 
 #include "eigenscale/comm/communicator.h"
 #include "eigenscale/core/row_partition.h"
+#include "eigenscale/data/cluster_sizes.h"
 
 namespace eigenscale {
 
@@ -17,8 +18,12 @@ namespace eigenscale {
 ///   nonlinear   x = tanh(W U_k a) + sigma e
 ///
 /// with U_k an orthonormal basis (D x d) of the range of a Gaussian matrix, a uniform on the unit
-/// sphere of R^d, W (D x D) and e (D) standard normal. Clusters have N / K samples each (the first
-/// N mod K one more), in shuffled order.
+/// sphere of R^d, W (D x D) and e (D) standard normal. With `related` R, the first R columns of all
+/// K Gaussian matrices are the same: the subspaces meet in R dimensions. Sizes of clusters: see
+/// ClusterSizes; samples are in shuffled order. An outlier, label -1, is
+///
+///   subspaces   x = u + sigma e          u uniform on the unit sphere of R^D, as long as a sample
+///   nonlinear   x = tanh(g) + sigma e    g (D) standard normal, as W u would be
 struct SyntheticOptions {
   std::string kind = "subspaces";
   std::int64_t samples = 10000;
@@ -26,6 +31,9 @@ struct SyntheticOptions {
   std::int64_t subspace_dim = 6;
   std::int64_t clusters = 20;
   double noise = 0;
+  double outliers = 0;          ///< share of the samples, 0 <= outliers < 1
+  std::string sizes = "equal";  ///< equal or harmonic
+  std::int64_t related = 0;     ///< directions that all subspaces share, below subspace_dim
   std::uint64_t seed = 0;
 };
 
@@ -45,19 +53,25 @@ class SyntheticData {
   /// [local] OptionError, see `check`.
   explicit SyntheticData(const SyntheticOptions& options);
 
-  torch::Tensor rows(RowRange range) const;
-  torch::Tensor labels(RowRange range) const;
+  /// [local] Rows and labels of `range`.
+  SyntheticRows make(RowRange range) const;
+  /// [local] The bases U_k of the clusters in `range`, float64, range.size() x D x d.
+  torch::Tensor bases(RowRange range) const;
 
  private:
+  torch::Tensor labels(RowRange range) const;
+
   SyntheticOptions options_;
+  ClusterSizes sizes_;
   torch::Tensor maps_;  // float64, K x D x d: U_k or W U_k
 };
 
 /// [local] Rows and labels of `range`.
 SyntheticRows generate_rows(const SyntheticOptions& options, RowRange range);
 
-/// [collective] Writes `directory`/data.npy (float32, N x D) and `directory`/labels.npy (int64, N),
-/// the same bytes for every number of ranks; the directory is made. Memory does not grow with N.
+/// [collective] Writes `directory`/data.npy (float32, N x D), labels.npy (int64, N) and bases.npy
+/// (float64, K x D x d: the orthonormal U_k), the same bytes for every number of ranks; the
+/// directory is made. Memory does not grow with N.
 /// OptionError as `check`; OutputError as write_npy.
 void generate(const Communicator& communicator, const SyntheticOptions& options,
               const std::filesystem::path& directory);
