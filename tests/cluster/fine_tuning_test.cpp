@@ -60,20 +60,20 @@ void check_golden(const std::string& name, const ClusteringSettings& settings,
       load_samples(world(), (directory / (name + ".npy")).string(), torch::kFloat32, 1.0);
   const auto columns = samples.rows.flatten(1).t().contiguous();
   const auto weights = directory / (name + "-pretrained.safetensors");
-  for (const auto& grid : test::all_grids()) {
-    Autoencoder autoencoder(specification_of(settings), torch::kFloat32, 1);
-    load_parameters(autoencoder, read_safetensors(weights), weights);
-    const auto history = train(world(), grid, autoencoder, columns, samples.partition.rows(),
-                               settings, golden.back().step);
-    for (const auto& expected : golden) {
-      SCOPED_TRACE(testing::Message() << name << " step " << expected.step << " on " << grid->rows()
-                                      << " x " << grid->columns());
-      const auto& step = history[expected.step - 1];
-      EXPECT_NEAR(step.reconstruction, expected.reconstruction, 1e-3 * expected.reconstruction);
-      EXPECT_NEAR(step.self_expression, expected.self_expression, 1e-3 * expected.self_expression);
-      if (expected.penalty > 0) {
-        EXPECT_NEAR(step.coefficient_penalty, expected.penalty, 1e-3 * expected.penalty);
-      }
+  // On the squarest grid alone: LossesDoNotDependOnTheRanks compares all grids and rank counts.
+  const auto& grid = test::all_grids()[test::all_grids().size() / 2];
+  Autoencoder autoencoder(specification_of(settings), torch::kFloat32, 1);
+  load_parameters(autoencoder, read_safetensors(weights), weights);
+  const auto history = train(world(), grid, autoencoder, columns, samples.partition.rows(),
+                             settings, golden.back().step);
+  for (const auto& expected : golden) {
+    SCOPED_TRACE(testing::Message() << name << " step " << expected.step << " on " << grid->rows()
+                                    << " x " << grid->columns());
+    const auto& step = history[expected.step - 1];
+    EXPECT_NEAR(step.reconstruction, expected.reconstruction, 1e-3 * expected.reconstruction);
+    EXPECT_NEAR(step.self_expression, expected.self_expression, 1e-3 * expected.self_expression);
+    if (expected.penalty > 0) {
+      EXPECT_NEAR(step.coefficient_penalty, expected.penalty, 1e-3 * expected.penalty);
     }
   }
 }
