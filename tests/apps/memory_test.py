@@ -79,27 +79,35 @@ class LargestAllocation(program.ProgramTest):
 
 
 class PeakMemory(program.ProgramTest):
-    SAMPLES = 8000
+    FEW, MANY = 1000, 3000
 
-    def net_peak(self, ranks):
+    def net_peak(self, samples, ranks):
+        """Bytes of the largest rank beyond what it had when it started."""
+        data, output = self.path(f"data-{samples}"), self.path(f"run-{samples}-{ranks}")
+        if not os.path.isdir(data):
+            run = program.run("eigenscale-generate", "--samples", samples, "--ambient-dim", 32,
+                              "--subspace-dim", 2, "--clusters", 4, "--output", data)
+            self.assertEqual(run.code, 0, run.errors)
         run = program.run(
-            "eigenscale-cluster", "--data", self.path("data/data.npy"), "--clusters", 4,
-            "--finetune-steps", 2, "--subspace-dim", 2, "--output", self.path(f"run-{ranks}"),
-            ranks=ranks, timeout=800)
+            "eigenscale-cluster", "--data", os.path.join(data, "data.npy"), "--clusters", 4,
+            "--self-expression", "full", "--finetune-steps", 2, "--subspace-dim", 2,
+            "--output", output, ranks=ranks, timeout=800)
         self.assertEqual(run.code, 0, run.errors)
-        with open(self.path(f"run-{ranks}/summary.json")) as file:
+        with open(os.path.join(output, "summary.json")) as file:
             memory = json.load(file)["peak_memory_bytes"]
         return memory["max_rank"] - memory["startup_max_rank"]
 
-    def test_falls_with_the_ranks_as_documented(self):
-        run = program.run("eigenscale-generate", "--samples", self.SAMPLES, "--ambient-dim", 32,
-                          "--subspace-dim", 2, "--clusters", 4, "--output", self.path("data"))
-        self.assertEqual(run.code, 0, run.errors)
+    def test_grows_with_samples_and_falls_with_ranks_as_documented(self):
+        # docs/clustering.md: at most 64 N^2 / P bytes, plus what does not depend on N (message
+        # buffers, libraries), which drops out of a difference. Measured are 64.1 on two ranks and
+        # 66.9 on four; what grows with N alone takes part at so few samples. One more single
+        # precision N x N on every rank would be 72 and 82.9.
+        growth = 70 * (self.MANY ** 2 - self.FEW ** 2)
         for ranks in (2, 4):
-            # docs/clustering.md: at most 64 N^2 / P bytes (56 measured on four ranks), plus 100 MB
-            # that do not depend on N (message buffers, libraries).
-            bound = 64 * self.SAMPLES ** 2 / ranks + 100e6
-            self.assertLess(self.net_peak(ranks), bound, f"{ranks} ranks")
+            with self.subTest(ranks=ranks):
+                few, many = (self.net_peak(samples, ranks) for samples in (self.FEW, self.MANY))
+                self.assertLess(many - few, growth / ranks)
+                self.assertLess(many, 64 * self.MANY ** 2 / ranks + 100e6)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,23 @@ import program
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 FASHION = "/usr/share/datasets/fashion-mnist"
-COUNT = 200
+COUNT = 100
 
 
 class Quickstart(program.ProgramTest):
+    def quickstart(self, *words):
+        return subprocess.run(
+            [os.path.join(ROOT, "job-scripts/local/quickstart"), *words], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=600, check=False)
+
+    def test_misuse_ends_before_anything_is_done(self):
+        for words, message in ((["--epoch"], "no option '--epoch'"),
+                               (["--epochs", "many"], "--epochs is 'many'"),
+                               (["a", "b", "c"], "3 arguments")):
+            run = self.quickstart(*words)
+            self.assertEqual((run.returncode, run.stdout), (2, ""))
+            self.assertIn(message, run.stderr)
+
     def test_ends_with_where_the_report_is(self):
         if not os.path.isdir(FASHION):
             self.skipTest("needs Debian's dataset-fashion-mnist")
@@ -22,12 +35,10 @@ class Quickstart(program.ProgramTest):
                 body = file.read(COUNT * size)
             with gzip.open(self.path(f"t10k-{name}-ubyte.gz"), "wb") as file:
                 file.write(bytes(head) + body)
-        # Twice: what is there already must not be in the way.
-        for _ in range(2):
-            run = subprocess.run(
-                [os.path.join(ROOT, "job-scripts/local/quickstart"), self.folder, self.path("run")],
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                timeout=600, check=False)
+        # Twice: what is there already must not be in the way. The second time as on a machine where
+        # nothing may be installed.
+        for more in ([], ["--no-install"]):
+            run = self.quickstart(*more, "--epochs", "4", self.folder, self.path("run"))
             self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
         report = [line for line in run.stdout.splitlines() if line.startswith("report:")]
         self.assertTrue(os.path.exists(report[0].split()[1]))

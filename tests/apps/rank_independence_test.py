@@ -41,20 +41,23 @@ class RankIndependence(program.ProgramTest):
                 continue
             self.assertEqual(labels, reference_labels, f"{ranks} {grid}")
             self.assertEqual(len(losses), len(reference))
+            print("MAXREL", ranks, grid, max(abs(m-o)/abs(o) for m,o in zip(losses,reference)))
             for mine, other in zip(losses, reference):
                 self.assertAlmostEqual(mine, other, delta=bound * abs(other), msg=f"{ranks} {grid}")
 
     def test_single_precision(self):
         # Single precision rounds at 6e-8; one hundred steps of Adam let that grow to 8e-6 (measured).
-        self.compare(1e-5, "--pretrain-epochs", 50, "--finetune-steps", 50)
+        self.compare(1e-5, "--pretrain-epochs", 30, "--finetune-steps", 30)
 
     def test_double_precision(self):
-        self.compare(1e-6, "--pretrain-epochs", 1500, "--finetune-steps", 300,
+        # 150 epochs and 150 steps differed by 1.5e-14. A sum that is not the same on all ranks would
+        # show in the first steps, so that few of them within a narrow bound say more than many.
+        self.compare(1e-12, "--pretrain-epochs", 60, "--finetune-steps", 60,
                      "--precision", "double")
 
     def test_repeated_runs_are_bit_identical(self):
         for ranks, grid in GRIDS:
-            options = ("--pretrain-epochs", 30, "--finetune-steps", 30)
+            options = ("--pretrain-epochs", 10, "--finetune-steps", 10)
             self.assertEqual(self.cluster(ranks, grid, *options),
                              self.cluster(ranks, grid, *options, name="again"), grid)
 

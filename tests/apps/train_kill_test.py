@@ -1,5 +1,5 @@
-"""A rank of eigenscale-train dies at thirty random moments, checkpoint writes included: the job ends
-at once, and what it left goes on to the same result."""
+"""A rank of eigenscale-train dies while it starts, trains, writes a checkpoint, publishes it, removes
+an old one, or goes on: the job ends at once, and what it left goes on to the same result."""
 
 import json
 import os
@@ -10,15 +10,15 @@ import time
 import program
 import training
 
-ROUNDS = 30
 # What mpirun needs to notice and end the others is two seconds; the machine may be busy.
 SECONDS_TO_END = 30
+# Seconds from a moment to the kill, so that it is not always the same instruction that is hit.
+LATER = 0.02
 
 
 class Kill(training.TrainingTest):
     # A model of 3 MB that is written every other step: about half of the time goes into checkpoints.
-    # So many epochs that thirty rounds of at most a second are a third of it on a fast machine.
-    MORE = ("--network", "mlp:400,600", "--epochs", 300, "--checkpoint-every", 2,
+    MORE = ("--network", "mlp:400,600", "--epochs", 60, "--checkpoint-every", 2,
             "--learning-rate", 0.001)
 
     def processes(self):
@@ -29,27 +29,53 @@ class Kill(training.TrainingTest):
         except (OSError, ValueError):
             return None
 
-    def test_any_rank_any_moment(self):
+    def files(self):
+        folder = self.path("run/checkpoints")
+        return set(os.listdir(folder)) if os.path.isdir(folder) else set()
+
+    def partial(self):
+        return {name for name in self.files() if name.endswith(".partial")}
+
+    def moments(self):
+        """Name and condition of each moment; a condition sees what lies there since the run began."""
+        begin = self.files()
+        return {
+            "starting": lambda: True,
+            "writing": lambda: self.partial() - begin,
+            "published": lambda: set(self.checkpoints()) - begin,
+            "removed": lambda: any(name.startswith("step-") and name not in self.files()
+                                   for name in begin),
+            "training": lambda: len(set(self.checkpoints()) - begin) > 1 and not self.partial(),
+        }
+
+    def kill(self, moment, rank, later):
+        """Starts the run, kills the rank later than the moment; whether it was writing."""
+        if os.path.exists(self.path("run/environment.json")):
+            os.remove(self.path("run/environment.json"))
+        come = self.moments()[moment]
+        job = self.start(*self.MORE, "--resume")
+        self.wait_for(self.processes)
+        self.wait_for(come, pause=0.0005)
+        time.sleep(later)
+        self.assertIsNone(job.poll(), "the run was over before it could be killed")
+        os.kill(self.processes()[rank], signal.SIGKILL)
+        begin = time.monotonic()
+        self.assertNotEqual(job.wait(60), 0)
+        self.assertLess(time.monotonic() - begin, SECONDS_TO_END)
+        self.assertFalse(os.path.exists(self.path("run/summary.json")))
+        return bool(self.partial())
+
+    def test_any_rank_at_the_moments_that_matter(self):
         self.train(*self.MORE, output="through", timeout=600)
         draw = random.Random(os.environ.get("EIGENSCALE_KILL_SEED", "7"))
-        partial = 0
-        for _ in range(ROUNDS):
-            if os.path.exists(self.path("run/environment.json")):
-                os.remove(self.path("run/environment.json"))
-            job = self.start(*self.MORE, "--resume")
-            self.wait_for(self.processes)
-            time.sleep(draw.uniform(0, 1))
-            self.assertIsNone(job.poll(), "the run was over before it could be killed")
-            os.kill(self.processes()[draw.randrange(2)], signal.SIGKILL)
-            begin = time.monotonic()
-            self.assertNotEqual(job.wait(60), 0)
-            self.assertLess(time.monotonic() - begin, SECONDS_TO_END)
-            self.assertFalse(os.path.exists(self.path("run/summary.json")))
-            folder = self.path("run/checkpoints")
-            if os.path.isdir(folder):
-                partial += any(name.endswith(".partial") for name in os.listdir(folder))
-        # The moments were what they are for: some came in the middle of a checkpoint.
-        self.assertGreater(partial, 0)
+        interrupted = 0
+        for rank in (0, 1):
+            # "removed" waits for checkpoints of an earlier start to go: not the first.
+            for moment in ("starting", "writing", "published", "removed", "training"):
+                with self.subTest(moment=moment, rank=rank):
+                    interrupted += self.kill(moment, rank, draw.uniform(0, LATER))
+        # Killed while writing, it was in the middle of a checkpoint.
+        self.assertGreater(interrupted, 0)
         self.assertNotEqual(self.checkpoints(), [], self.log())
         self.train(*self.MORE, "--resume", timeout=600)
         self.assertEqual(self.model(), self.model("through"))

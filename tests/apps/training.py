@@ -86,11 +86,11 @@ class TrainingTest(program.ProgramTest):
         names = os.listdir(folder) if os.path.isdir(folder) else []
         return sorted(name for name in names if name.startswith("step-"))
 
-    def wait_for(self, condition, seconds=60):
+    def wait_for(self, condition, seconds=60, pause=0.02):
         limit = time.monotonic() + seconds
         while not condition():
             self.assertLess(time.monotonic(), limit, "waited in vain")
-            time.sleep(0.02)
+            time.sleep(pause)
 
 
 def last_of_each(options):

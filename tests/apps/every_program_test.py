@@ -1,0 +1,85 @@
+"""Every program starts, and does its smallest real work on one rank; what a build has not been given
+is refused by name. The one test of the programs that runs without the optional dependencies."""
+
+import json
+import os
+
+import program
+import training
+
+OPTIONS, INPUT = 2, 3
+PROGRAMS = ("cluster", "compress", "generate", "info", "report", "train", "whiten")
+
+
+class EveryProgram(training.TrainingTest):
+    def call(self, name, *options, code=0):
+        run = program.run(f"eigenscale-{name}", *options, ranks=1)
+        self.assertEqual(run.code, code, run.errors)
+        return run
+
+    def finished(self, folder):
+        with open(self.path(folder + "/summary.json")) as file:
+            summary = json.load(file)
+        self.assertTrue(os.path.exists(self.path(folder + "/report.html")))
+        return summary
+
+    def features(self):
+        """What eigenscale-info says of this build."""
+        lines = self.call("info").output.splitlines()
+        return {line[:24].strip(): line[24:].strip() for line in lines if line.startswith("  ")}
+
+    def test_help_and_version(self):
+        for name in PROGRAMS:
+            with self.subTest(name):
+                self.assertIn("--version", self.call(name, "--help").output)
+                self.assertIn(f"eigenscale-{name} ", self.call(name, "--version").output)
+
+    def test_generate_cluster_whiten_report(self):
+        self.call("generate", "--samples", 40, "--ambient-dim", 12, "--subspace-dim", 2,
+                  "--clusters", 3, "--noise", 0, "--output", self.path("data"))
+        data = self.path("data/data.npy")
+        for method in ("full", "closed-form"):
+            self.call("cluster", "--data", data, "--labels", self.path("data/labels.npy"),
+                      "--clusters", 3, "--subspace-dim", 2, "--self-expression", method,
+                      "--output", self.path(method))
+            self.assertEqual(self.finished(method)["ranks"], 1)
+        # Forty points of three planes in random places: a third would be chance.
+        self.assertGreater(self.finished("closed-form")["metrics"]["accuracy"], 0.7)
+        self.call("whiten", "--data", data, "--check", "--output", self.path("white"))
+        # Of the order n 2^-52 in double; the whitened samples are rounded to single precision.
+        self.assertLess(self.finished("white")["metrics"]["covariance_error"], 1e-4)
+        self.assertIn("closed-form", self.call("report", self.path("full"),
+                                               self.path("closed-form")).output)
+
+    def test_train_and_compress(self):
+        self.train("--epochs", 2, ranks=1)
+        self.call("compress", "--model", self.path("run"), "--keep-neurons", 0.5, "--output",
+                  self.path("small"))
+        parameters = self.finished("small")["metrics"]["parameters"]
+        self.assertLess(parameters, self.finished("run")["metrics"]["parameters"])
+
+    def test_what_this_build_has_not_is_refused_by_name(self):
+        features = self.features()
+        absent = "not in this build"
+        program.write_npy(self.path("x.npy"), (4, 2), [0.0, 1, 2, 0, 3, 1, 4, 5])
+        if features["HDF5"] == absent:
+            run = self.call("whiten", "--data", self.path("x.npy"), "--format", "h5", "--output",
+                            self.path("white"), code=OPTIONS)
+            self.assertIn("HDF5", run.messages[0])
+            run = self.call("whiten", "--data", self.path("x.h5") + ":x", "--format", "npy",
+                            "--output", self.path("white"), code=INPUT)
+            self.assertIn("built without HDF5", run.messages[0])
+        if features["ONNX export"] == absent:
+            self.train("--epochs", 1, ranks=1)
+            run = self.call("compress", "--model", self.path("run"), "--export", "onnx", "--output",
+                            self.path("small"), code=OPTIONS)
+            self.assertIn("ONNX", run.messages[0])
+        if "ScaLAPACK" not in features["eigensolvers"]:
+            run = program.run("eigenscale-whiten", "--data", self.path("x.npy"), "--output",
+                              self.path("white"), ranks=2)
+            self.assertEqual(run.code, OPTIONS, run.errors)
+            self.assertIn("ScaLAPACK", run.messages[0])
+
+
+if __name__ == "__main__":
+    program.main()
