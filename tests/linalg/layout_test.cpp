@@ -62,5 +62,19 @@ TEST(BlockCyclicLayout, RefusesLocalPartsThatCannotBeIndexed) {
                OptionError);
 }
 
+TEST(BlockCyclicLayout, FindsTheDiagonalItOwns) {
+  for (const auto& grid : test::all_grids()) {
+    for (const BlockCyclicLayout& layout :
+         {BlockCyclicLayout{13, 13, 3, 3, grid}, BlockCyclicLayout{7, 11, 2, 5, grid}}) {
+      const auto own = own_diagonal(layout);
+      const auto mask = layout.global_rows().unsqueeze(1) == layout.global_columns().unsqueeze(0);
+      auto marked = torch::zeros(mask.sizes(), torch::kBool);
+      marked.index_put_({own.rows, own.columns}, torch::ones(own.rows.sizes(), torch::kBool));
+      EXPECT_TRUE(marked.equal(mask));
+      EXPECT_TRUE(own.indices.equal(layout.global_rows().index_select(0, own.rows)));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace eigenscale

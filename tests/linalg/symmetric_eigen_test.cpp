@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "eigenscale/core/errors.h"
+#include "eigenscale/linalg/eigen_backends.h"
 #include "linalg_test_support.h"
 
 namespace eigenscale {
@@ -137,6 +138,87 @@ TEST(SymmetricEigen, OblongBlocksAndSignsAreTakenCareOf) {
     EXPECT_TRUE(found.vectors.allclose(reference.vectors, 0, 10 * 37 * 2.2e-16 * 9 / 0.2));
   }
 }
+
+/// The pairs wanted of a matrix with this spectrum: right to rounding, whatever its scale.
+void check_pairs(const torch::Tensor& matrix, const BlockCyclicLayout& layout, EigenRange range,
+                 EigenSolver solver) {
+  const auto found =
+      symmetric_eigen(test::distribute(matrix, layout), range, {.solver = solver, .verify = true});
+  SCOPED_TRACE(testing::Message() << found.solver << ", largest entry "
+                                  << matrix.abs().max().item<double>());
+  EXPECT_LT(found.residual, 1e-12);
+  EXPECT_LT(found.orthogonality, 1e-12);
+}
+
+TEST(SymmetricEigen, EntriesMayBeTinyAndHuge) {
+  const auto whole = with_spectrum(torch::linspace(0.1, 3, 24, torch::kFloat64));
+  const auto& grid = test::all_grids().back();
+  for (const double scale : {1e-300, 1e-150, 1e-16, 1e16, 1e150, 1e300}) {
+    for (const auto solver : solvers()) {
+      for (const auto& range :
+           {EigenRange::all(), EigenRange::largest(3), EigenRange::largest_magnitude(3)}) {
+        check_pairs(whole * scale, {24, 24, 4, 4, grid}, range, solver);
+      }
+    }
+    const auto local = symmetric_eigen(whole * scale);
+    EXPECT_TRUE(local.values.div(scale).allclose(torch::linspace(3, 0.1, 24, torch::kFloat64)));
+  }
+  const auto zeros = symmetric_eigen(
+      test::distribute(torch::zeros({24, 24}, torch::kFloat64), {24, 24, 4, 4, grid}),
+      EigenRange::largest(2), {.verify = true});
+  EXPECT_EQ(zeros.values.abs().max().item<double>(), 0);
+  EXPECT_LT(zeros.orthogonality, 1e-13);
+}
+
+TEST(SymmetricEigen, VectorsOfOneEigenspaceAtBothEndsAreOrthogonal) {
+  const auto repeated = [](double value, std::int64_t count) {
+    return torch::full({count}, value, torch::kFloat64);
+  };
+  const auto& grid = test::all_grids().back();
+  for (const auto& spectrum : {
+           torch::cat({repeated(1, 2), repeated(0, 98)}),
+           torch::cat({repeated(-1, 2), repeated(1, 1), repeated(0, 97)}),
+           torch::cat({repeated(-1, 1), repeated(1e-9, 40), repeated(-1e-9, 59)}),
+           repeated(-2, 100),
+       }) {
+    const auto matrix = with_spectrum(spectrum);
+    for (const auto solver : solvers()) {
+      check_pairs(matrix, {100, 100, 8, 8, grid}, EigenRange::largest_magnitude(10), solver);
+    }
+  }
+}
+
+TEST(LapackEigen, IsRightWithoutDivideAndConquer) {
+  const auto spectrum = torch::linspace(-1, 2, 60, torch::kFloat64);
+  const auto matrix = with_spectrum(spectrum);
+  auto copy = empty_column_major(60, 60, torch::kFloat64);
+  copy.copy_(matrix);
+  const auto pairs = lapack_eigen_tridiagonal(copy, EigenRange::all());
+  EXPECT_TRUE(pairs.values.allclose(spectrum, 0, 1e-13));
+  EXPECT_LT(
+      (matrix.matmul(pairs.vectors) - pairs.vectors * pairs.values).abs().max().item<double>(),
+      1e-13);
+  EXPECT_LT((pairs.vectors.t().matmul(pairs.vectors) - torch::eye(60, torch::kFloat64))
+                .abs()
+                .max()
+                .item<double>(),
+            1e-13);
+}
+
+#ifdef EIGENSCALE_HAVE_SCALAPACK
+TEST(ScalapackEigen, RefusesAWorkSpaceThatCannotBeCounted) {
+  const auto& grid = test::all_grids().back();
+  EXPECT_NO_THROW(require_scalapack_workspace(square_layout(30000, grid)));
+  try {
+    require_scalapack_workspace(square_layout(200000, grid));
+    FAIL() << "did not throw";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit_code(), ExitCode::kOptions);
+    EXPECT_TRUE(error.agreed());
+    EXPECT_THAT(error.what(), testing::HasSubstr("ranks or a build with ELPA"));
+  }
+}
+#endif
 
 TEST(SymmetricEigen, RefusesWhatIsNotFiniteOnAllRanks) {
   auto whole = torch::eye(12, torch::kFloat64);

@@ -68,13 +68,16 @@ Environment::Environment(int& argc, char**& argv) {
 }
 
 Environment::~Environment() {
-  stop_watchdog();
-  for (const auto& action : finalizers()) {
-    action();
+  {
+    const WatchedCall watched("MPI_Finalize", 0);
+    for (const auto& action : finalizers()) {
+      action();
+    }
+    free_split_communicators();
+    free_mpi_types();
+    MPI_Finalize();
   }
-  free_split_communicators();
-  free_mpi_types();
-  MPI_Finalize();
+  stop_watchdog();
 }
 
 std::string Environment::library_version() {

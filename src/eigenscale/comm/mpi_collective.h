@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <list>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -24,8 +25,12 @@ inline const std::string kBytesCounter = "communication.bytes";
 struct Pending {
   std::vector<MPI_Request> requests;
   std::list<std::vector<int>> counts;
+  /// For messages: the last call and the bytes of all.
+  const char* call = "MPI_Waitall";
+  std::int64_t bytes = 0;
 
   void wait() {
+    const WatchedCall watched(call, bytes);
     check_mpi(MPI_Waitall(narrow_to_int(std::ssize(requests), "number of requests"),
                           requests.data(), MPI_STATUSES_IGNORE),
               "MPI_Waitall");
@@ -36,6 +41,21 @@ struct Pending {
 inline void require_host_contiguous(const torch::Tensor& tensor) {
   if (!tensor.is_contiguous() || !tensor.device().is_cpu()) {
     throw std::invalid_argument("MPI collectives need contiguous host tensors");
+  }
+}
+
+/// std::invalid_argument unless `tensor` has the rows that the counts say: MPI would read or write
+/// beyond it. In debug builds more are wrong, too.
+inline void require_rows(const torch::Tensor& tensor, std::int64_t rows, const char* what) {
+#ifdef NDEBUG
+  const bool fits = tensor.size(0) >= rows;
+#else
+  const bool fits = tensor.size(0) == rows;
+#endif
+  if (!fits) {
+    throw std::invalid_argument(std::string("the ") + what + " of a collective has " +
+                                std::to_string(tensor.size(0)) + " rows, its counts say " +
+                                std::to_string(rows));
   }
 }
 
@@ -65,6 +85,7 @@ struct Caller {
     const WatchedCall watched(name, bytes);
     count(kCallsCounter, 1);
     count(kBytesCounter, bytes);
+    note(name, bytes);
     if (blocking) {
       check_mpi(blocking_call(arguments..., handle), name);
     } else {
@@ -72,6 +93,11 @@ struct Caller {
           non_blocking_call(arguments..., handle, &pending.requests.emplace_back(MPI_REQUEST_NULL)),
           name);
     }
+  }
+
+  void note(const char* name, std::int64_t bytes) const {
+    pending.call = name;
+    pending.bytes += bytes;
   }
 
   /// Calls `piece(offset, count)` for pieces of [0, elements).
@@ -116,6 +142,8 @@ struct Caller {
     require_host_contiguous(output);
     require_host_contiguous(input);
     const auto [sizes, offsets, total] = layout(counts, row_bytes(output));
+    require_rows(output, total_rows(counts), "output");
+    require_rows(input, counts[rank], "input");
     if (total <= chunk) {
       call("MPI_Allgatherv", total, MPI_Allgatherv, MPI_Iallgatherv,
            static_cast<const void*>(bytes_of(input)), static_cast<int>(sizes[rank]), MPI_BYTE,
@@ -135,6 +163,8 @@ struct Caller {
     const auto type = input.scalar_type();
     const auto width = static_cast<std::int64_t>(input.element_size());
     const auto [sizes, offsets, total] = layout(counts, row_bytes(input) / width);
+    require_rows(output, counts[rank], "output");
+    require_rows(input, total_rows(counts), "input");
     if (total > chunk) {
       for (int root = 0; root < size; ++root) {
         reduce(bytes_of(input) + offsets[root] * width, bytes_of(output), sizes[root], type, op,
@@ -154,12 +184,15 @@ struct Caller {
     require_host_contiguous(input);
     const auto in = layout(input_counts, row_bytes(input));
     const auto out = layout(output_counts, row_bytes(output));
+    require_rows(output, total_rows(output_counts), "output");
+    require_rows(input, total_rows(input_counts), "input");
     // Point to point: with 64-bit sizes every pair may need several messages, and ranks cannot
     // know whether another one's total needs them.
     const TraceSpan span("all_to_all");
     const WatchedCall watched("all_to_all", in.total);
     count(kCallsCounter, 1);
     count(kBytesCounter, in.total);
+    note("all_to_all", in.total);
     for (int step = 0; step < size; ++step) {
       const int to = (rank + step) % size;
       const int from = (rank - step + size) % size;
@@ -176,6 +209,7 @@ struct Caller {
   void shift(const torch::Tensor& output, const torch::Tensor& input, int distance) const {
     require_host_contiguous(output);
     require_host_contiguous(input);
+    note("shift", input.numel() * input.element_size());
     const int to = ((rank + distance) % size + size) % size;
     const int from = ((rank - distance) % size + size) % size;
     receive(bytes_of(output), output.numel() * output.element_size(), from);
@@ -200,6 +234,10 @@ struct Caller {
 
  private:
   static constexpr int kTag = 17;
+
+  static std::int64_t total_rows(const Communicator::Counts& counts) {
+    return std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
+  }
 
   struct Layout {
     std::vector<std::int64_t> sizes;

@@ -1,5 +1,11 @@
 #include "eigenscale/comm/mpi_communicator.h"
 
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <list>
+#include <map>
+#include <mutex>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -7,25 +13,41 @@
 #include "eigenscale/comm/mpi_collective.h"
 #include "eigenscale/comm/mpi_types.h"
 #include "eigenscale/comm/watchdog.h"
+#include "eigenscale/core/errors.h"
 #include "eigenscale/core/log.h"
 
 namespace eigenscale {
 namespace {
+
+/// What MPI may still read and write though nobody waits for it, because an exception came between:
+/// kept until the process ends.
+void abandon(Pending&& pending, std::vector<torch::Tensor>&& tensors) {
+  struct Abandoned {
+    Pending pending;
+    std::vector<torch::Tensor> tensors;
+  };
+  static auto& all = *new std::list<Abandoned>;
+  static std::mutex mutex;
+  const std::lock_guard lock(mutex);
+  all.push_back({std::move(pending), std::move(tensors)});
+}
 
 /// Owns what one asynchronous collective needs, its tensors included.
 class MpiWork final : public Work {
  public:
   explicit MpiWork(std::vector<torch::Tensor> tensors) : tensors_(std::move(tensors)) {}
   ~MpiWork() override {
-    if (!pending_.requests.empty()) {
-      spdlog::error("a collective was started and never waited for");
+    if (!std::ranges::all_of(pending_.requests,
+                             [](MPI_Request request) { return request == MPI_REQUEST_NULL; })) {
+      spdlog::error("{} of {} bytes was started and never waited for", pending_.call,
+                    pending_.bytes);
+      abandon(std::move(pending_), std::move(tensors_));
     }
   }
   MpiWork(const MpiWork&) = delete;
   MpiWork& operator=(const MpiWork&) = delete;
 
   void wait() override {
-    const WatchedCall watched("MPI_Waitall", 0);
     pending_.wait();
     tensors_.clear();
   }
@@ -60,6 +82,7 @@ MpiCommunicator::MpiCommunicator(MPI_Comm handle, std::int64_t chunk)
 
 std::unique_ptr<Communicator> MpiCommunicator::split(int color, int key) const {
   MPI_Comm part = MPI_COMM_NULL;
+  const WatchedCall watched("MPI_Comm_split", 0);
   check_mpi(MPI_Comm_split(handle_, color, key, &part), "MPI_Comm_split");
   split_communicators().push_back(part);
   return std::make_unique<MpiCommunicator>(part, chunk_);
@@ -77,13 +100,20 @@ std::unique_ptr<Work> start(const MpiCommunicator& communicator, std::int64_t ch
 }
 
 template <typename Body>
-void finish(const MpiCommunicator& communicator, std::int64_t chunk, Body body) {
+void finish(const MpiCommunicator& communicator, std::int64_t chunk,
+            std::vector<torch::Tensor> tensors, Body body) {
   Pending pending;
-  body(Caller{communicator.handle(), communicator.rank(), communicator.size(), chunk, true,
-              pending});
-  if (!pending.requests.empty()) {
-    const WatchedCall watched("MPI_Waitall", 0);
-    pending.wait();
+  try {
+    body(Caller{communicator.handle(), communicator.rank(), communicator.size(), chunk, true,
+                pending});
+    if (!pending.requests.empty()) {
+      pending.wait();
+    }
+  } catch (...) {
+    if (!pending.requests.empty()) {
+      abandon(std::move(pending), std::move(tensors));
+    }
+    throw;
   }
 }
 
@@ -151,36 +181,39 @@ std::unique_ptr<Work> MpiCommunicator::start_shift(torch::Tensor output, torch::
 }
 
 void MpiCommunicator::all_reduce(const torch::Tensor& tensor, ReduceOp op) const {
-  finish(*this, chunk_, [&](const Caller& caller) { caller.all_reduce(tensor, op); });
+  finish(*this, chunk_, {tensor}, [&](const Caller& caller) { caller.all_reduce(tensor, op); });
 }
 
 void MpiCommunicator::all_gather(const torch::Tensor& output, const torch::Tensor& input,
                                  Counts counts) const {
-  finish(*this, chunk_, [&](const Caller& caller) { caller.all_gather(output, input, counts); });
+  finish(*this, chunk_, {output, input},
+         [&](const Caller& caller) { caller.all_gather(output, input, counts); });
 }
 
 void MpiCommunicator::reduce_scatter(const torch::Tensor& output, const torch::Tensor& input,
                                      ReduceOp op, Counts counts) const {
-  finish(*this, chunk_,
+  finish(*this, chunk_, {output, input},
          [&](const Caller& caller) { caller.reduce_scatter(output, input, op, counts); });
 }
 
 void MpiCommunicator::broadcast(const torch::Tensor& tensor, int root) const {
-  finish(*this, chunk_, [&](const Caller& caller) { broadcast_tensor(caller, tensor, root); });
+  finish(*this, chunk_, {tensor},
+         [&](const Caller& caller) { broadcast_tensor(caller, tensor, root); });
 }
 
 void MpiCommunicator::reduce(const torch::Tensor& tensor, ReduceOp op, int root) const {
-  finish(*this, chunk_, [&](const Caller& caller) { reduce_in_place(caller, tensor, op, root); });
+  finish(*this, chunk_, {tensor},
+         [&](const Caller& caller) { reduce_in_place(caller, tensor, op, root); });
 }
 
 void MpiCommunicator::all_to_all(const torch::Tensor& output, const torch::Tensor& input,
                                  Counts output_counts, Counts input_counts) const {
-  finish(*this, chunk_, [&](const Caller& caller) {
+  finish(*this, chunk_, {output, input}, [&](const Caller& caller) {
     caller.all_to_all(output, input, output_counts, input_counts);
   });
 }
 
-void MpiCommunicator::barrier() const { finish(*this, chunk_, barrier_call); }
+void MpiCommunicator::barrier() const { finish(*this, chunk_, {}, barrier_call); }
 
 MPI_Comm mpi_handle(const Communicator& communicator) {
   const auto* mpi = dynamic_cast<const MpiCommunicator*>(&communicator);
@@ -190,7 +223,48 @@ MPI_Comm mpi_handle(const Communicator& communicator) {
   return mpi->handle();
 }
 
+namespace {
+
+/// Returned to code that does not look, an error would go on as a wrong result or a hang.
+void end_all_ranks(MPI_Comm* communicator, int* code, ...) {
+  std::array<char, MPI_MAX_ERROR_STRING> text{};
+  int length = 0;
+  MPI_Error_string(*code, text.data(), &length);
+  int rank = 0;
+  MPI_Comm_rank(*communicator, &rank);
+  std::fprintf(stderr,
+               "eigenscale: rank %d of a grid: MPI failed inside BLACS or ELPA: %.*s. Ending all "
+               "ranks.\n",
+               rank, length, text.data());
+  MPI_Abort(*communicator, static_cast<int>(ExitCode::kCommunication));
+}
+
+std::map<MPI_Comm, MPI_Comm>& library_communicators() {
+  static std::map<MPI_Comm, MPI_Comm> communicators;
+  return communicators;
+}
+
+}  // namespace
+
+MPI_Comm library_handle(const Communicator& communicator) {
+  const MPI_Comm original = mpi_handle(communicator);
+  auto [entry, made] = library_communicators().try_emplace(original, MPI_COMM_NULL);
+  if (made) {
+    const WatchedCall watched("MPI_Comm_dup", 0);
+    check_mpi(MPI_Comm_dup(original, &entry->second), "MPI_Comm_dup");
+    MPI_Errhandler handler = MPI_ERRHANDLER_NULL;
+    check_mpi(MPI_Comm_create_errhandler(end_all_ranks, &handler), "MPI_Comm_create_errhandler");
+    check_mpi(MPI_Comm_set_errhandler(entry->second, handler), "MPI_Comm_set_errhandler");
+    check_mpi(MPI_Errhandler_free(&handler), "MPI_Errhandler_free");
+  }
+  return entry->second;
+}
+
 void free_split_communicators() {
+  for (auto& [original, duplicate] : library_communicators()) {
+    MPI_Comm_free(&duplicate);
+  }
+  library_communicators().clear();
   for (MPI_Comm& communicator : split_communicators()) {
     MPI_Comm_free(&communicator);
   }

@@ -61,7 +61,12 @@ class MpiCommunicator final : public Communicator {
 /// The MPI communicator under `communicator`; std::invalid_argument when it is not MPI's.
 MPI_Comm mpi_handle(const Communicator& communicator);
 
-/// [collective] Frees all communicators that `MpiCommunicator::split` made.
+/// [collective] A duplicate of it for libraries that do not look at MPI's error codes (BLACS,
+/// ELPA): there an error ends all ranks with exit code 5. Made once; the Environment frees it.
+MPI_Comm library_handle(const Communicator& communicator);
+
+/// [collective] Frees all communicators that `MpiCommunicator::split` and `library_handle`
+/// made.
 void free_split_communicators();
 
 }  // namespace eigenscale

@@ -1,6 +1,7 @@
 #include "eigenscale/comm/progress_thread.h"
 
 #include <chrono>
+#include <utility>
 
 namespace eigenscale {
 namespace {
@@ -31,6 +32,9 @@ void ProgressThread::add(Work& work) {
 void ProgressThread::release_all() {
   const std::lock_guard lock(mutex_);
   works_.clear();
+  if (failure_) {
+    std::rethrow_exception(std::exchange(failure_, nullptr));
+  }
 }
 
 void ProgressThread::run() {
@@ -40,7 +44,12 @@ void ProgressThread::run() {
     if (stopping_) {
       return;
     }
-    std::erase_if(works_, [](Work* work) { return work->test(); });
+    try {
+      std::erase_if(works_, [](Work* work) { return work->test(); });
+    } catch (...) {
+      failure_ = std::current_exception();
+      works_.clear();
+    }
     lock.unlock();
     std::this_thread::sleep_for(kPause);
     lock.lock();

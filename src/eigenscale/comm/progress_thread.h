@@ -1,6 +1,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <exception>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -21,7 +22,8 @@ class ProgressThread {
 
   /// [local]
   void add(Work& work);
-  /// [local] Afterwards the thread touches no work any more: the caller may wait for them.
+  /// [local] Afterwards the thread touches no work any more: the caller may wait for them. Throws
+  /// what a test threw in the thread.
   void release_all();
 
  private:
@@ -30,6 +32,7 @@ class ProgressThread {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<Work*> works_;
+  std::exception_ptr failure_;
   bool stopping_ = false;
   std::thread thread_;
 };

@@ -1,37 +1,32 @@
 #include "eigenscale/comm/threads.h"
 
 #include <dlfcn.h>
-#include <mpi.h>
 #include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
+#include <memory>
 
-#include "eigenscale/comm/mpi_communicator.h"
-#include "eigenscale/comm/mpi_types.h"
+#include "eigenscale/comm/memory_check.h"
+#include "eigenscale/core/cgroup.h"
 
 namespace eigenscale {
-namespace {
 
-int ranks_on_this_host(const Communicator& world) {
-  MPI_Comm host = MPI_COMM_NULL;
-  int ranks = 1;
-  check_mpi(MPI_Comm_split_type(mpi_handle(world), MPI_COMM_TYPE_SHARED, world.rank(),
-                                MPI_INFO_NULL, &host),
-            "MPI_Comm_split_type");
-  check_mpi(MPI_Comm_size(host, &ranks), "MPI_Comm_size");
-  check_mpi(MPI_Comm_free(&host), "MPI_Comm_free");
-  return ranks;
+int processors_in_mask(const std::function<int(std::size_t, cpu_set_t*)>& get_mask) {
+  // The kernel refuses a mask that is smaller than its own, whose size it does not tell.
+  constexpr int kMostProcessors = 1 << 20;
+  for (int processors = CPU_SETSIZE; processors <= kMostProcessors; processors *= 2) {
+    const std::unique_ptr<cpu_set_t, void (*)(cpu_set_t*)> mask(
+        CPU_ALLOC(processors), [](cpu_set_t* set) { CPU_FREE(set); });
+    const std::size_t bytes = CPU_ALLOC_SIZE(processors);
+    CPU_ZERO_S(bytes, mask.get());
+    if (get_mask(bytes, mask.get()) == 0) {
+      return std::max(1, CPU_COUNT_S(bytes, mask.get()));
+    }
+  }
+  return 1;
 }
-
-int cores_this_rank_may_use() {
-  cpu_set_t cores;
-  CPU_ZERO(&cores);
-  return ::sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores) : 1;
-}
-
-}  // namespace
 
 void share_cores(const Communicator& world) {
   const int ranks = ranks_on_this_host(world);
@@ -41,7 +36,10 @@ void share_cores(const Communicator& world) {
   // A launcher that binds gives each rank its own few cores; one that does not gives all of them
   // all.
   const int online = static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN));
-  const int threads = std::max(1, std::min(cores_this_rank_may_use(), online / ranks));
+  const int bound = processors_in_mask(
+      [](std::size_t bytes, cpu_set_t* mask) { return ::sched_getaffinity(0, bytes, mask); });
+  const int allowed = static_cast<int>(std::min<double>(online, processor_limit()));
+  const int threads = std::max(1, std::min(bound, allowed / ranks));
   torch::set_num_threads(threads);
   // torch does not pass its number on to OpenBLAS, which is there under any of several names.
   using SetThreads = void (*)(int);

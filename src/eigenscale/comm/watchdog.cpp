@@ -4,20 +4,30 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdio>
+#include <list>
 #include <mutex>
 #include <thread>
 
 #include "eigenscale/comm/environment.h"
 #include "eigenscale/comm/mpi_communicator.h"
 #include "eigenscale/core/clock.h"
-#include "eigenscale/core/trace.h"
 
 namespace eigenscale {
 namespace {
+
+/// What one thread is waiting in. Guarded by its own lock, which nobody else holds but the watchdog
+/// for a glance.
+struct WatchedThread {
+  std::mutex mutex;
+  std::string name = "main";
+  const char* call = nullptr;
+  std::int64_t bytes = 0;
+  double since = 0;
+  double working_seconds = 0;
+};
 
 struct Watchdog {
   std::mutex mutex;
@@ -27,24 +37,42 @@ struct Watchdog {
   double limit = 0;
   int rank = 0;
   MPI_Comm handle = MPI_COMM_NULL;
-  // Collectives are issued by one thread; nested marks keep the outer one.
-  std::atomic<int> depth = 0;
-  std::atomic<double> since = 0;
-  std::atomic<const char*> call = "";
-  std::atomic<std::int64_t> bytes = 0;
+  std::string phase;
+  std::list<std::shared_ptr<WatchedThread>> threads;
 };
 
+/// Never destroyed: threads may end after main has.
 Watchdog& watchdog() {
-  static Watchdog instance;
+  static auto& instance = *new Watchdog;
   return instance;
 }
 
-[[noreturn]] void bite(const Watchdog& dog) {
-  std::fprintf(stderr,
-               "eigenscale: rank %d on %s: %s of %lld bytes has not finished after %.0f s; another "
-               "rank is dead, cut off or much slower (--collective-timeout). Ending all ranks.\n",
-               dog.rank, Environment::host_name().c_str(), dog.call.load(),
-               static_cast<long long>(dog.bytes.load()), dog.limit);
+/// This thread's entry, which leaves the list with the thread.
+WatchedThread& this_thread() {
+  struct Entry {
+    std::shared_ptr<WatchedThread> thread = std::make_shared<WatchedThread>();
+    Entry() {
+      const std::lock_guard lock(watchdog().mutex);
+      watchdog().threads.push_back(thread);
+    }
+    ~Entry() {
+      const std::lock_guard lock(watchdog().mutex);
+      watchdog().threads.remove(thread);
+    }
+  };
+  thread_local const Entry entry;
+  return *entry.thread;
+}
+
+[[noreturn]] void bite(const Watchdog& dog, const WatchedThread& thread, double limit) {
+  const std::string phase = dog.phase.empty() ? "" : " in phase '" + dog.phase + "'";
+  std::fprintf(
+      stderr,
+      "eigenscale: rank %d on %s: %s of %lld bytes%s (thread '%s') has not finished after "
+      "%.0f s; another rank is dead, cut off or much slower (--collective-timeout). Ending "
+      "all ranks.\n",
+      dog.rank, Environment::host_name().c_str(), thread.call, static_cast<long long>(thread.bytes),
+      phase.c_str(), thread.name.c_str(), limit);
   // With the network gone MPI_Abort itself may hang; this process ends all the same.
   ::alarm(10);
   MPI_Abort(dog.handle, static_cast<int>(ExitCode::kCommunication));
@@ -56,8 +84,12 @@ void watch() {
   std::unique_lock lock(dog.mutex);
   const auto pause = std::chrono::duration<double>(std::clamp(dog.limit / 4, 0.05, 1.0));
   while (!dog.wake.wait_for(lock, pause, [&] { return dog.stopping; })) {
-    if (dog.depth > 0 && now_seconds() - dog.since > dog.limit) {
-      bite(dog);
+    for (const auto& thread : dog.threads) {
+      const std::lock_guard glance(thread->mutex);
+      const double limit = dog.limit + thread->working_seconds;
+      if (thread->call != nullptr && now_seconds() - thread->since > limit) {
+        bite(dog, *thread, limit);
+      }
     }
   }
 }
@@ -88,16 +120,35 @@ void stop_watchdog() {
   }
 }
 
-WatchedCall::WatchedCall(const char* call, std::int64_t bytes) {
-  auto& dog = watchdog();
-  if (dog.depth == 0) {
-    dog.call = call;
-    dog.bytes = bytes;
-    dog.since = now_seconds();
-  }
-  ++dog.depth;
+void set_watched_phase(const std::string& phase) {
+  const std::lock_guard lock(watchdog().mutex);
+  watchdog().phase = phase;
 }
 
-WatchedCall::~WatchedCall() { --watchdog().depth; }
+void set_watched_thread(const std::string& name) {
+  auto& thread = this_thread();
+  const std::lock_guard lock(thread.mutex);
+  thread.name = name;
+}
+
+WatchedCall::WatchedCall(const char* call, std::int64_t bytes, double working_seconds) {
+  auto& thread = this_thread();
+  const std::lock_guard lock(thread.mutex);
+  outer_ = thread.call == nullptr;
+  if (outer_) {
+    thread.call = call;
+    thread.bytes = bytes;
+    thread.working_seconds = working_seconds;
+    thread.since = now_seconds();
+  }
+}
+
+WatchedCall::~WatchedCall() {
+  if (outer_) {
+    auto& thread = this_thread();
+    const std::lock_guard lock(thread.mutex);
+    thread.call = nullptr;
+  }
+}
 
 }  // namespace eigenscale

@@ -2,9 +2,12 @@
 
 #include <malloc.h>
 
+#include <algorithm>
 #include <fstream>
 #include <limits>
 #include <string>
+
+#include "eigenscale/core/cgroup.h"
 
 namespace eigenscale {
 namespace {
@@ -24,7 +27,10 @@ std::int64_t kilobytes_field(const char* file, const std::string& field) {
 
 std::int64_t peak_memory_bytes() { return kilobytes_field("/proc/self/status", "VmHWM"); }
 std::int64_t current_memory_bytes() { return kilobytes_field("/proc/self/status", "VmRSS"); }
-std::int64_t available_memory_bytes() { return kilobytes_field("/proc/meminfo", "MemAvailable"); }
+std::int64_t available_memory_bytes() {
+  const std::int64_t of_machine = kilobytes_field("/proc/meminfo", "MemAvailable");
+  return std::min(of_machine, cgroup_limits().memory.value_or(of_machine));
+}
 
 void keep_freed_memory() {
 #ifdef __GLIBC__

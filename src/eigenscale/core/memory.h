@@ -8,7 +8,8 @@ namespace eigenscale {
 std::int64_t peak_memory_bytes();
 /// [local] The resident set of this process now, in bytes.
 std::int64_t current_memory_bytes();
-/// [local] Memory of this machine that a new allocation may still use, in bytes.
+/// [local] What a new allocation may still use, in bytes, of this machine and of the control groups
+/// (a container, a job) this process is in.
 std::int64_t available_memory_bytes();
 
 /// [local] From now on freed memory stays with the process. glibc returns large blocks to the

@@ -16,8 +16,8 @@ namespace {
 constexpr std::int64_t kLabelBytes = sizeof(std::int64_t);
 
 // A blocked MPI call spins; this thread must leave its core to the one that computes.
-void wait_asleep(Work& work) {
-  const WatchedCall watched("exchange of a batch", 0);
+void wait_asleep(Work& work, std::int64_t bytes) {
+  const WatchedCall watched("exchange of a batch", bytes);
   while (!work.test()) {
     std::this_thread::sleep_for(std::chrono::microseconds(100));
   }
@@ -87,6 +87,7 @@ Batch BatchStream::next() {
 void BatchStream::run() {
   // Numbers of threads are per thread: this one must not take cores from the one that computes.
   torch::set_num_threads(1);
+  set_watched_thread("next batch");
   std::unique_lock lock(mutex_);
   while (true) {
     changed_.wait(lock, [this] { return wanted_ || stopping_; });
@@ -178,7 +179,8 @@ Batch BatchStream::exchange(const std::vector<std::int64_t>& global) const {
                                                 : torch::empty({0, kLabelBytes}, torch::kUInt8);
     const auto message = torch::cat({row_bytes, label_bytes}, 1);
     auto arrived = torch::empty({part.size(), message.size(1)}, torch::kUInt8);
-    wait_asleep(*communicator_->start_all_to_all(arrived, message.contiguous(), received, sent));
+    wait_asleep(*communicator_->start_all_to_all(arrived, message.contiguous(), received, sent),
+                message.nbytes());
     auto sorted = torch::empty_like(arrived);
     sorted.index_copy_(0, torch::tensor(order, torch::kInt64), arrived);
     rows = columns_as(sorted, 0, width, samples_.rows.scalar_type());

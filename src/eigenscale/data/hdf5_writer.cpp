@@ -8,6 +8,7 @@
 
 #include "eigenscale/comm/agreement.h"
 #include "eigenscale/comm/mpi_communicator.h"
+#include "eigenscale/comm/watchdog.h"
 #include "eigenscale/core/atomic_file.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/data/hdf5_file.h"
@@ -80,10 +81,16 @@ class Hdf5Writer final : public RowWriter {
         ExitCode::kOutput);
     const Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
     H5Pset_fapl_mpio(access.get(), mpi_handle(communicator), MPI_INFO_NULL);
-    file_ = H5Fcreate(temporary_.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get());
+    {
+      const WatchedCall watched("HDF5's H5Fcreate", 0);
+      file_ = H5Fcreate(temporary_.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get());
+    }
     agree(communicator, file_ >= 0, "create '" + temporary_.string() + "'");
     shape_.insert(shape_.begin(), static_cast<hsize_t>(placement_.total));
-    dataset_.emplace(create_dataset(file_, array.dataset, type_, shape_));
+    {
+      const WatchedCall watched("HDF5's H5Dcreate", 0);
+      dataset_.emplace(create_dataset(file_, array.dataset, type_, shape_));
+    }
     agree_or_close(dataset_->valid(), "create the dataset '" + array.name() + "'");
   }
 
@@ -105,8 +112,12 @@ class Hdf5Writer final : public RowWriter {
       const std::int64_t begin = std::min(rows.size(0), i * chunk);
       const std::int64_t count = std::min(rows.size(0) - begin, chunk);
       const auto [in_file, in_memory] = select_rows(dataset_->get(), shape_, first + begin, count);
-      const herr_t status = H5Dwrite(dataset_->get(), type_, in_memory.get(), in_file.get(),
-                                     transfer.get(), rows.narrow(0, begin, count).data_ptr());
+      herr_t status = 0;
+      {
+        const WatchedCall watched("HDF5's H5Dwrite", count * row_bytes);
+        status = H5Dwrite(dataset_->get(), type_, in_memory.get(), in_file.get(), transfer.get(),
+                          rows.narrow(0, begin, count).data_ptr());
+      }
       agree_or_close(status >= 0, "write '" + array().name() + "'");
     }
   }
@@ -117,6 +128,7 @@ class Hdf5Writer final : public RowWriter {
   /// [collective] Closing the file is collective, so no destructor may do it; a writer that is
   /// dropped half-way leaves it to MPI's end.
   bool close() {
+    const WatchedCall watched("HDF5's H5Fclose", 0);
     dataset_.reset();
     return H5Fclose(file_) >= 0;
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "eigenscale/core/errors.h"
@@ -63,6 +64,29 @@ std::array<int, 9> BlockCyclicLayout::descriptor(std::int64_t leading_dimension)
           0,
           0,
           static_cast<int>(std::max<std::int64_t>(1, leading_dimension))};
+}
+
+std::int64_t block_size(std::int64_t size, const ProcessGrid& grid) {
+  constexpr std::int64_t kLargestBlock = 32;
+  const std::int64_t widest = std::max(grid.rows(), grid.columns());
+  return std::clamp<std::int64_t>((size + widest - 1) / widest, 1, kLargestBlock);
+}
+
+BlockCyclicLayout square_layout(std::int64_t size, std::shared_ptr<const ProcessGrid> grid) {
+  const std::int64_t block = block_size(size, *grid);
+  return {size, size, block, block, std::move(grid)};
+}
+
+OwnDiagonal own_diagonal(const BlockCyclicLayout& layout) {
+  const auto rows = layout.global_rows();
+  const auto columns = layout.global_columns();
+  if (rows.numel() == 0) {
+    const auto none = torch::empty({0}, torch::kInt64);
+    return {none, none, none};
+  }
+  const auto places = torch::searchsorted(rows, columns).clamp_max_(rows.numel() - 1);
+  const auto found = (rows.index_select(0, places) == columns).nonzero().flatten();
+  return {places.index_select(0, found), found, columns.index_select(0, found)};
 }
 
 void require_indexable(const BlockCyclicLayout& layout) {

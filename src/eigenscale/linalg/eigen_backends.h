@@ -15,10 +15,13 @@ struct LocalEigenpairs {
   torch::Tensor vectors;  ///< n x count, column-major
 };
 
-/// [local] LAPACK: dsyevd for all pairs, otherwise one tridiagonal reduction, all eigenvalues, and
-/// the vectors of the wanted ends alone (dsytrd, dsterf, dstemr, dormtr). `matrix` (n x n,
-/// column-major) is destroyed. Throws NumericalError.
+/// [local] LAPACK: dsyevd for all pairs of up to 32,765, otherwise one tridiagonal reduction, all
+/// eigenvalues, and the vectors of the wanted ends alone (dsytrd, dsterf, dstemr, dormtr). `matrix`
+/// (n x n, column-major) is destroyed. Throws NumericalError.
 LocalEigenpairs lapack_eigen(torch::Tensor matrix, EigenRange range);
+
+/// [local] The same without dsyevd, whose work space grows with n^2, for any range.
+LocalEigenpairs lapack_eigen_tridiagonal(torch::Tensor matrix, EigenRange range);
 
 /// Distributed eigenpairs, values ascending; the vectors lie as the matrix does, columns beyond the
 /// number of values are unspecified.
@@ -27,10 +30,16 @@ struct DistributedEigenpairs {
   DistributedMatrix vectors;
 };
 
-/// [collective] ScaLAPACK's pdsyevd: all pairs. `matrix` (square blocks) is destroyed.
+/// [collective] ScaLAPACK's pdsyevd: all pairs. `matrix` (square blocks) is destroyed. Throws
+/// NumericalError, agreed, and as below.
 DistributedEigenpairs scalapack_eigen(DistributedMatrix matrix);
 
-/// [collective] ELPA: the `count` smallest pairs. `matrix` (square blocks) is destroyed.
+/// [local] OptionError, the same on all ranks, when pdsyevd's work space has 2^31 numbers or more
+/// on a rank, which its 32-bit arguments cannot tell; names the ranks that would do.
+void require_scalapack_workspace(const BlockCyclicLayout& layout);
+
+/// [collective] ELPA: the `count` smallest pairs. `matrix` (square blocks) is destroyed. Throws
+/// NumericalError, agreed, when it fails on any rank.
 DistributedEigenpairs elpa_eigen(DistributedMatrix matrix, std::int64_t count, bool two_stage);
 
 /// [local] Whether this build has ELPA and it can work on this layout.

@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <cmath>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -8,7 +10,9 @@
 #ifdef EIGENSCALE_HAVE_ELPA
 #include <elpa/elpa.h>
 
+#include "eigenscale/comm/agreement.h"
 #include "eigenscale/comm/mpi_communicator.h"
+#include "eigenscale/comm/watchdog.h"
 #endif
 
 #ifdef EIGENSCALE_HAVE_ELPA
@@ -29,8 +33,8 @@ constexpr int kElpaApi = 20211125;
 
 void require_elpa_success(int code, const char* call) {
   if (code != ELPA_OK) {
-    throw Error(ExitCode::kNumerical,
-                std::string("ELPA's ") + call + " failed with code " + std::to_string(code), true);
+    throw NumericalError(std::string("ELPA's ") + call + " failed with code " +
+                         std::to_string(code));
   }
 }
 
@@ -73,23 +77,34 @@ bool elpa_can_solve(const BlockCyclicLayout& layout) {
 
 DistributedEigenpairs elpa_eigen(DistributedMatrix matrix, std::int64_t count, bool two_stage) {
   const auto& layout = matrix.layout();
+  const Communicator& all = layout.grid->all();
   auto values = torch::empty({layout.rows}, torch::kFloat64);
   auto vectors = DistributedMatrix::zeros(layout, torch::kFloat64);
-  Handle handle;
-  handle.set("na", layout.rows);
-  handle.set("nev", count);
-  handle.set("local_nrows", matrix.leading_dimension());
-  handle.set("local_ncols", matrix.local().size(1));
-  handle.set("nblk", layout.row_block);
-  handle.set("mpi_comm_parent", MPI_Comm_c2f(mpi_handle(layout.grid->all())));
-  handle.set("process_row", layout.grid->row_index());
-  handle.set("process_col", layout.grid->column_index());
-  require_elpa_success(elpa_setup(handle.get()), "elpa_setup");
-  handle.set("solver", two_stage ? ELPA_SOLVER_2STAGE : ELPA_SOLVER_1STAGE);
+  // Parameters may be refused, and a solve may fail, on one rank alone.
+  std::optional<Handle> owner;
+  const MPI_Comm parent = library_handle(all);
+  on_all_ranks(all, [&] {
+    Handle& handle = owner.emplace();
+    handle.set("na", layout.rows);
+    handle.set("nev", count);
+    handle.set("local_nrows", matrix.leading_dimension());
+    handle.set("local_ncols", matrix.local().size(1));
+    handle.set("nblk", layout.row_block);
+    handle.set("mpi_comm_parent", MPI_Comm_c2f(parent));
+    handle.set("process_row", layout.grid->row_index());
+    handle.set("process_col", layout.grid->column_index());
+  });
+  const WatchedCall watched("ELPA's elpa_eigenvectors", 8 * matrix.local().numel(),
+                            9e-9 * std::pow(static_cast<double>(layout.rows), 3) / all.size());
+  const int code = elpa_setup(owner->get());
+  on_all_ranks(all, [&] {
+    require_elpa_success(code, "elpa_setup");
+    owner->set("solver", two_stage ? ELPA_SOLVER_2STAGE : ELPA_SOLVER_1STAGE);
+  });
   int error = 0;
-  elpa_eigenvectors_double(handle.get(), matrix.local().data_ptr<double>(),
+  elpa_eigenvectors_double(owner->get(), matrix.local().data_ptr<double>(),
                            values.data_ptr<double>(), vectors.local().data_ptr<double>(), &error);
-  require_elpa_success(error, "elpa_eigenvectors");
+  on_all_ranks(all, [&] { require_elpa_success(error, "elpa_eigenvectors"); });
   return {values.narrow(0, 0, count).clone(), vectors};
 }
 

@@ -104,29 +104,52 @@ int count_at_lower_end(const std::vector<double>& values, std::int64_t count) {
   return low;
 }
 
+/// Whether vectors of both ends may belong to one eigenspace, as those of a null space do: two
+/// calls of dstemr would find them without regard to each other.
+bool ends_are_close(const std::vector<double>& values, int low, int count) {
+  if (low == 0 || low == count) {
+    return false;
+  }
+  constexpr double kApart = 1e-3;
+  const double largest = std::max(std::abs(values.front()), std::abs(values.back()));
+  return values[values.size() - (count - low)] - values[low - 1] < kApart * largest;
+}
+
 }  // namespace
 
-LocalEigenpairs lapack_eigen(torch::Tensor matrix, EigenRange range) {
+LocalEigenpairs lapack_eigen_tridiagonal(torch::Tensor matrix, EigenRange range) {
   const int n = static_cast<int>(matrix.size(0));
-  const int count = static_cast<int>(range.count);
-  if (n < 3 || range.kind == EigenRange::Kind::kAll || 2 * count > n) {
-    return all_pairs(matrix);
-  }
+  const int count = range.kind == EigenRange::Kind::kAll ? n : static_cast<int>(range.count);
   const auto tridiagonal = tridiagonalize(matrix);
   int low = 0;
+  bool joined = false;
   if (range.kind == EigenRange::Kind::kSmallest) {
     low = count;
   } else if (range.kind == EigenRange::Kind::kLargestMagnitude) {
-    low = count_at_lower_end(all_values(tridiagonal), count);
+    const auto all = all_values(tridiagonal);
+    low = count_at_lower_end(all, count);
+    joined = ends_are_close(all, low, count);
   }
   auto values = torch::empty({count}, torch::kFloat64);
   auto vectors = empty_column_major(n, count, torch::kFloat64);
-  if (low > 0) {
-    pairs_between(tridiagonal, 0, low - 1, values.data_ptr<double>(), vectors.data_ptr<double>());
-  }
-  if (low < count) {
-    pairs_between(tridiagonal, n - (count - low), n - 1, values.data_ptr<double>() + low,
-                  vectors.data_ptr<double>() + static_cast<std::int64_t>(low) * n);
+  if (joined) {
+    auto every_value = torch::empty({n}, torch::kFloat64);
+    auto every_vector = empty_column_major(n, n, torch::kFloat64);
+    pairs_between(tridiagonal, 0, n - 1, every_value.data_ptr<double>(),
+                  every_vector.data_ptr<double>());
+    const auto both = [&](const torch::Tensor& from) {
+      return torch::cat({from.narrow(0, 0, low), from.narrow(0, n - (count - low), count - low)});
+    };
+    values.copy_(both(every_value));
+    vectors.copy_(both(every_vector.t()).t());
+  } else {
+    if (low > 0) {
+      pairs_between(tridiagonal, 0, low - 1, values.data_ptr<double>(), vectors.data_ptr<double>());
+    }
+    if (low < count) {
+      pairs_between(tridiagonal, n - (count - low), n - 1, values.data_ptr<double>() + low,
+                    vectors.data_ptr<double>() + static_cast<std::int64_t>(low) * n);
+    }
   }
   int info = 0;
   const int work_size = 64 * std::max(n, count);
@@ -135,6 +158,17 @@ LocalEigenpairs lapack_eigen(torch::Tensor matrix, EigenRange range) {
           vectors.data_ptr<double>(), &n, work.data(), &work_size, &info);
   require_lapack_success(info, "dormtr");
   return {values, vectors};
+}
+
+LocalEigenpairs lapack_eigen(torch::Tensor matrix, EigenRange range) {
+  // From here on dsyevd's work space, 2 n^2 + 6 n + 1 numbers, cannot be counted in 32 bits.
+  constexpr std::int64_t kTooLarge = 32766;
+  const std::int64_t n = matrix.size(0);
+  const bool all = n < 3 || range.kind == EigenRange::Kind::kAll || 2 * range.count > n;
+  if (all && n < kTooLarge) {
+    return all_pairs(matrix);
+  }
+  return lapack_eigen_tridiagonal(matrix, all ? EigenRange::all() : range);
 }
 
 }  // namespace eigenscale

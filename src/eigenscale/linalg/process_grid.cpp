@@ -7,6 +7,7 @@
 #ifdef EIGENSCALE_HAVE_SCALAPACK
 #include "eigenscale/comm/environment.h"
 #include "eigenscale/comm/mpi_communicator.h"
+#include "eigenscale/comm/watchdog.h"
 #include "eigenscale/linalg/scalapack.h"
 #endif
 
@@ -23,8 +24,9 @@ ProcessGrid::ProcessGrid(const Communicator& all, int rows, int columns)
   row_ = all.split(row_index(), column_index());
   column_ = all.split(column_index(), row_index());
 #ifdef EIGENSCALE_HAVE_SCALAPACK
-  blacs_context_ = Csys2blacs_handle(mpi_handle(all));
+  blacs_context_ = Csys2blacs_handle(library_handle(all));
   char order[] = "Row";
+  const WatchedCall watched("BLACS's gridinit", 0);
   Cblacs_gridinit(&blacs_context_, order, rows, columns);
   Environment::at_finalize([context = blacs_context_] { Cblacs_gridexit(context); });
 #endif

@@ -2,6 +2,7 @@
 
 #include <stdexcept>
 
+#include "eigenscale/comm/watchdog.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/linalg/scalapack.h"
 
@@ -38,6 +39,8 @@ void distributed_gemm(Gemm gemm, const DistributedMatrix& a, const DistributedMa
   const int n = static_cast<int>(c.layout().columns);
   const int k = static_cast<int>(transpose_a ? a.layout().rows : a.layout().columns);
   const int one = 1;
+  const double operations = 2.0 * m * n * k / c.layout().grid->all().size();
+  const WatchedCall watched("ScaLAPACK's product", c.local().nbytes(), 1e-9 * operations);
   const Value alpha = 1;
   const Value beta = 0;
   gemm(transpose_a ? "T" : "N", transpose_b ? "T" : "N", &m, &n, &k, &alpha,

@@ -15,11 +15,7 @@ DistributedMatrix smaller_gram(const DistributedMatrix& matrix) {
 
 torch::Tensor singular_values(const torch::Tensor& own_rows, const RowPartition& partition,
                               const std::shared_ptr<const ProcessGrid>& grid) {
-  constexpr std::int64_t kLargestBlock = 32;
-  const std::int64_t smaller = std::min(partition.rows(), own_rows.size(1));
-  const std::int64_t widest = std::max(grid->rows(), grid->columns());
-  const std::int64_t block =
-      std::clamp<std::int64_t>((smaller + widest - 1) / widest, 1, kLargestBlock);
+  const std::int64_t block = block_size(std::min(partition.rows(), own_rows.size(1)), *grid);
   const auto matrix = from_row_blocks(own_rows.to(torch::kFloat64), partition,
                                       {partition.rows(), own_rows.size(1), block, block, grid});
   return symmetric_eigen(smaller_gram(matrix), EigenRange::all()).values.clamp_min(0).sqrt();

@@ -11,6 +11,7 @@
 #include "eigenscale/core/row_partition.h"
 #include "eigenscale/core/trace.h"
 #include "eigenscale/linalg/eigen_backends.h"
+#include "eigenscale/linalg/products.h"
 #include "eigenscale/linalg/redistribute.h"
 #include "eigenscale/linalg/row_blocks.h"
 
@@ -29,12 +30,7 @@ BlockCyclicLayout square_blocks(const BlockCyclicLayout& layout) {
   if (layout.has_square_blocks()) {
     return layout;
   }
-  constexpr std::int64_t kBlock = 32;
-  auto result = layout;
-  const std::int64_t widest = std::max(layout.grid->rows(), layout.grid->columns());
-  result.row_block = std::clamp<std::int64_t>((layout.rows + widest - 1) / widest, 1, kBlock);
-  result.column_block = result.row_block;
-  return result;
+  return square_layout(layout.rows, layout.grid);
 }
 
 EigenSolver choose(const BlockCyclicLayout& layout, EigenRange range) {
@@ -60,36 +56,82 @@ DistributedMatrix leading_columns(const DistributedMatrix& matrix, std::int64_t 
   return {layout, matrix.local().narrow(1, 0, layout.local_columns())};
 }
 
-/// `count` smallest pairs by ELPA; of -A, negated, when the largest are wanted.
-Pairs elpa_end(const DistributedMatrix& matrix, std::int64_t count, bool largest, bool two_stage,
-               const RowPartition& partition) {
-  auto work = matrix.clone();
-  if (largest) {
-    work.local().neg_();
+/// A power of two that brings the entry of largest magnitude, `largest`, near 1: backends compare
+/// with absolute bounds and square what they are given. 1 for a matrix of zeros.
+double power_of_two_for(double largest) {
+  if (largest == 0) {
+    return 1;
   }
-  const auto pairs = elpa_eigen(std::move(work), count, two_stage);
-  const auto rows = to_row_blocks(leading_columns(pairs.vectors, count), partition);
-  return largest ? Pairs{-pairs.values, rows} : Pairs{pairs.values, rows};
+  int exponent = 0;
+  std::frexp(largest, &exponent);
+  // The factor and its inverse are normal numbers.
+  return std::ldexp(1.0, std::clamp(-exponent, -1000, 1000));
 }
 
-Pairs solve_elpa(const DistributedMatrix& matrix, EigenRange range, bool two_stage,
+/// A copy of `matrix` times `factor`, for a backend to destroy.
+DistributedMatrix scaled(const DistributedMatrix& matrix, double factor) {
+  auto copy = matrix.clone();
+  copy.local().mul_(factor);
+  return copy;
+}
+
+/// `count` smallest pairs by ELPA, with the own rows of the vectors.
+Pairs elpa_smallest(DistributedMatrix matrix, std::int64_t count, bool two_stage,
+                    const RowPartition& partition) {
+  const auto pairs = elpa_eigen(std::move(matrix), count, two_stage);
+  return {pairs.values, to_row_blocks(leading_columns(pairs.vectors, count), partition)};
+}
+
+/// `count` largest pairs: the smallest of -A.
+Pairs elpa_largest(const DistributedMatrix& matrix, double factor, std::int64_t count,
+                   bool two_stage, const RowPartition& partition) {
+  auto pairs = elpa_smallest(scaled(matrix, -factor), count, two_stage, partition);
+  pairs.values.neg_();
+  return pairs;
+}
+
+/// `count` pairs of either end. Where an eigenspace reaches both ends (the null space of a matrix
+/// of low rank), two solves would find vectors of it that know nothing of each other. So the second
+/// one is of A + s V V^T, V the vectors of the upper end: that lifts them above all others, and
+/// what remains at the lower end is orthogonal to them.
+Pairs elpa_both_ends(const DistributedMatrix& matrix, double factor, std::int64_t count,
+                     bool two_stage, const RowPartition& partition) {
+  auto high = elpa_eigen(scaled(matrix, -factor), count, two_stage);
+  high.values.neg_();
+  const auto vectors = leading_columns(high.vectors, count);
+  auto lifted = scaled(matrix, factor);
+  {
+    const double lift = 2 * high.values.abs().max().item<double>() + 1;
+    const auto projector = multiply(vectors, vectors, false, true);
+    lifted.local().add_(projector.local(), lift);
+  }
+  const auto rows = to_row_blocks(vectors, partition);
+  high.vectors = {};
+  const auto low = elpa_smallest(std::move(lifted), count, two_stage, partition);
+  return {torch::cat({low.values, high.values}), torch::cat({low.rows, rows}, 1)};
+}
+
+Pairs solve_elpa(const DistributedMatrix& matrix, double factor, EigenRange range, bool two_stage,
                  const RowPartition& partition) {
   const std::int64_t n = matrix.layout().rows;
   // From about this share on (an estimate) all pairs cost no more than the wanted ones.
   const bool all = range.kind == Kind::kAll || 4 * range.count > n ||
                    (range.kind == Kind::kLargestMagnitude && 8 * range.count > n);
   if (all) {
-    return elpa_end(matrix, n, false, two_stage, partition);
+    return elpa_smallest(scaled(matrix, factor), n, two_stage, partition);
   }
-  if (range.kind != Kind::kLargestMagnitude) {
-    return elpa_end(matrix, range.count, range.kind == Kind::kLargest, two_stage, partition);
+  switch (range.kind) {
+    case Kind::kLargest:
+      return elpa_largest(matrix, factor, range.count, two_stage, partition);
+    case Kind::kSmallest:
+      return elpa_smallest(scaled(matrix, factor), range.count, two_stage, partition);
+    default:
+      return elpa_both_ends(matrix, factor, range.count, two_stage, partition);
   }
-  const auto low = elpa_end(matrix, range.count, false, two_stage, partition);
-  const auto high = elpa_end(matrix, range.count, true, two_stage, partition);
-  return {torch::cat({low.values, high.values}), torch::cat({low.rows, high.rows}, 1)};
 }
 
-Pairs solve(const DistributedMatrix& matrix, EigenRange range, EigenSolver solver) {
+/// The pairs of `factor` times the matrix.
+Pairs solve(const DistributedMatrix& matrix, double factor, EigenRange range, EigenSolver solver) {
   const auto& layout = matrix.layout();
   const RowPartition partition(layout.rows, layout.grid->all().size());
   switch (solver) {
@@ -97,15 +139,15 @@ Pairs solve(const DistributedMatrix& matrix, EigenRange range, EigenSolver solve
       if (layout.grid->all().size() > 1) {
         throw OptionError("LAPACK solves eigenproblems on one rank only");
       }
-      const auto pairs = lapack_eigen(matrix.clone().local(), range);
+      const auto pairs = lapack_eigen(scaled(matrix, factor).local(), range);
       return {pairs.values, pairs.vectors};
     }
     case EigenSolver::kElpaOneStage:
-      return solve_elpa(matrix, range, false, partition);
+      return solve_elpa(matrix, factor, range, false, partition);
     case EigenSolver::kElpaTwoStage:
-      return solve_elpa(matrix, range, true, partition);
+      return solve_elpa(matrix, factor, range, true, partition);
     default: {
-      const auto pairs = scalapack_eigen(matrix.clone());
+      const auto pairs = scalapack_eigen(scaled(matrix, factor));
       return {pairs.values, to_row_blocks(pairs.vectors, partition)};
     }
   }
@@ -156,6 +198,12 @@ std::string name_of(EigenSolver solver) {
   }
 }
 
+/// [collective] max |a| over the tensors of all ranks.
+double largest_magnitude(const Communicator& all, const torch::Tensor& values) {
+  return all_reduce(all, values.numel() > 0 ? values.abs().max().item<double>() : 0.0,
+                    ReduceOp::kMax);
+}
+
 void verify(const DistributedMatrix& matrix, EigenDecomposition& result) {
   const auto& layout = matrix.layout();
   const Communicator& all = layout.grid->all();
@@ -172,11 +220,8 @@ void verify(const DistributedMatrix& matrix, EigenDecomposition& result) {
     product.addmm_(rows.narrow(1, range.begin, range.size()), part);
   }
   product.sub_(result.vectors * result.values);
-  const auto largest = [&](const torch::Tensor& values) {
-    return all_reduce(all, values.numel() > 0 ? values.abs().max().item<double>() : 0.0,
-                      ReduceOp::kMax);
-  };
-  result.residual = largest(product) / std::max(largest(result.values), 1e-300);
+  result.residual =
+      largest_magnitude(all, product) / std::max(largest_magnitude(all, result.values), 1e-300);
   // Orthogonality block by block of columns: count x 64 numbers at a time.
   const std::int64_t count = result.values.size(0);
   for (std::int64_t first = 0; first < count; first += 64) {
@@ -201,11 +246,12 @@ void require_finite(const torch::Tensor& entries, std::int64_t n) {
 EigenDecomposition symmetric_eigen(const torch::Tensor& matrix) {
   const std::int64_t n = matrix.size(0);
   require_finite(matrix, n);
+  const double factor = power_of_two_for(n > 0 ? matrix.abs().max().item<double>() : 0);
   auto copy = empty_column_major(n, n, torch::kFloat64);
   copy.copy_(matrix);
-  const auto pairs = lapack_eigen(copy, EigenRange::all());
+  const auto pairs = lapack_eigen(copy.mul_(factor), EigenRange::all());
   EigenDecomposition result;
-  result.values = pairs.values.flip(0);
+  result.values = pairs.values.flip(0).div_(factor);
   result.vectors = pairs.vectors.flip(1).contiguous();
   fix_signs(nullptr, result.vectors);
   result.solver = name_of(EigenSolver::kLapack) + ", n = " + std::to_string(n);
@@ -226,10 +272,11 @@ EigenDecomposition symmetric_eigen(const DistributedMatrix& matrix, EigenRange r
   const auto square = layout == matrix.layout() ? matrix : redistribute(matrix, layout);
   const EigenSolver solver =
       options.solver == EigenSolver::kAutomatic ? choose(layout, range) : options.solver;
-  const auto pairs = select(solve(square, range, solver), range, n);
+  const double factor = power_of_two_for(largest_magnitude(all, matrix.local()));
+  const auto pairs = select(solve(square, factor, range, solver), range, n);
 
   EigenDecomposition result;
-  result.values = pairs.values;
+  result.values = pairs.values.div(factor);
   result.vectors = pairs.rows;
   // Backends compute the values on every rank alike, but "alike" is rank 0's.
   all.broadcast(result.values, 0);

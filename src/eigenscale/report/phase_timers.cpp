@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "eigenscale/comm/watchdog.h"
 #include "eigenscale/core/clock.h"
 
 namespace eigenscale {
@@ -11,6 +12,7 @@ PhaseTimers::PhaseTimers() : start_(now_seconds()) {}
 void PhaseTimers::begin(const std::string& name) {
   end();
   current_ = name;
+  set_watched_phase(name);
   phase_start_ = now_seconds();
 }
 
