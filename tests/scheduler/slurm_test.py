@@ -1,8 +1,9 @@
-"""job-scripts/slurm/train.sbatch under a real Slurm of two pretend nodes: stopped by the time limit,
+"""job-scripts/slurm/run.sbatch under a real Slurm of two pretend nodes: stopped by the time limit,
 queued again, going on to the same weights as a run that nobody interrupts."""
 
 import os
 import re
+import signal
 import time
 
 import training
@@ -10,7 +11,7 @@ from training import program
 
 SLURM = training.tool("slurm-local.sh", "slurmctld", "slurmd", "munged", "sbatch", "ip")
 SCRIPT = os.path.realpath(os.path.join(os.path.dirname(__file__),
-                                       "../../job-scripts/slurm/train.sbatch"))
+                                       "../../job-scripts/slurm/run.sbatch"))
 # A folder of its own, always the same: what a killed test has left is found and removed.
 os.environ.update(SLURM_LOCAL_NET="1", SLURM_LOCAL_DIR="/tmp/eigenscale-slurm-test")
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY")
@@ -41,12 +42,13 @@ class SlurmTest(program.ProgramTest):
                              environment={**self.environment, **environment})
 
     def submit(self, *options, sbatch=("-N2", "-n2"), **environment):
-        job = self.slurm("sbatch", "--parsable", *sbatch, SCRIPT, *options, **environment)
+        job = self.slurm("sbatch", "--parsable", *sbatch, SCRIPT, "eigenscale-train", *options,
+                         **environment)
         self.addCleanup(self.slurm, "scancel", job.strip())
         return job.strip()
 
     def log(self, job):
-        path = f"eigenscale-train-{job}.out"
+        path = f"eigenscale-{job}.out"
         return training.read(path).decode() if os.path.exists(path) else ""
 
     def field(self, job, name):
@@ -110,6 +112,54 @@ class SlurmTest(program.ProgramTest):
         stopped = re.search(r"after step (\d+) ", log)
         self.assertIsNotNone(stopped, log)
         self.assertEqual(training.newest_checkpoint("run"), int(stopped[1]))
+
+    def test_killed_rank_ends_the_job(self):
+        output = self.path("killed")
+        job = self.submit(*self.options, "--epochs", 100000, "--output", output)
+        self.wait(job, lambda: training.newest_checkpoint(output), "wrote a checkpoint", 60)
+        ranks = []
+        for process in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                words = training.read("/proc", process, "cmdline").decode().split("\0")
+            except OSError:
+                continue
+            if words[0].endswith("/eigenscale-train") and output in words:
+                ranks.append(int(process))
+        self.assertEqual(len(ranks), 2)
+        os.kill(ranks[0], signal.SIGKILL)
+        self.wait(job, lambda: self.field(job, "JobState") in ENDED, "ended", 60)
+        log = self.log(job)
+        self.assertEqual(self.field(job, "JobState"), "FAILED", log)
+        self.assertIn("not queued again", log)
+
+    def test_chain_over_two_nodes_with_an_array_ends_in_one_report(self):
+        scripts = os.path.dirname(os.path.dirname(SCRIPT))
+        with open("steps", "w", encoding="utf-8") as file:
+            file.write("--ranks 2 -- eigenscale-generate --samples 300 --ambient-dim 20 "
+                       "--subspace-dim 3 --clusters 3 --output data\n"
+                       "--ranks 4 --nodes 2 --array seed=1,2,3 -- eigenscale-cluster --data "
+                       "data/data.npy --labels data/labels.npy --clusters 3 --seed {seed} "
+                       "--self-expression closed-form --no-ablation --output seed-{seed}\n"
+                       "-- eigenscale-report seed-1 seed-2 seed-3\n")
+        dry = self.slurm(os.path.join(scripts, "chain"), "--dry-run", "steps")
+        self.assertEqual(dry.count("nothing was submitted"), 3, dry)
+        self.assertIn("srun --mpi=pmix --kill-on-bad-exit=1 --ntasks=4", dry)
+        jobs = [line for line in self.slurm(os.path.join(scripts, "chain"), "steps").splitlines()
+                if line.isdigit()]
+        self.assertEqual(len(jobs), 3)
+        self.wait(jobs[-1], lambda: self.field(jobs[-1], "JobState") in ENDED, "ended", 180)
+        log = "".join(training.read(name).decode() for name in sorted(os.listdir("."))
+                      if name.endswith(".out"))
+        self.assertEqual(self.field(jobs[-1], "JobState"), "COMPLETED", log)
+        for seed in (1, 2, 3):
+            self.assertRegex(log, rf"seed-{seed} +eigenscale-cluster +4 ")
+            self.assertEqual(training.hosts(f"seed-{seed}"), ["n1", "n1", "n2", "n2"])
+
+    def test_dry_run_finds_values_that_the_site_does_not_have(self):
+        submit = os.path.join(os.path.dirname(os.path.dirname(SCRIPT)), "submit")
+        with self.assertRaisesRegex(AssertionError, "Slurm would not take this job"):
+            self.slurm(submit, "--dry-run", "--partition", "none-such", "--", "eigenscale-train",
+                       *self.options, "--output", "run")
 
     def test_misuse_ends_before_work_starts(self):
         for environment, options, message in (

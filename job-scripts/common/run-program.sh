@@ -1,6 +1,6 @@
-# One start of eigenscale-train inside a batch job; sourced by the scripts that are submitted, which
-# know their scheduler. Checks the setting, launches, passes the request to stop on to the ranks,
-# and has the job queued again while the training is not finished.
+# One start of a program of eigenscale inside a job; sourced by the scripts that a scheduler runs,
+# which know their scheduler. Checks the setting, launches, passes the request to stop on to the
+# ranks, and has the job queued again while the program is not finished.
 #
 # The script that sources this sets
 #   scheduler     its name, for the log
@@ -8,6 +8,7 @@
 #   restarts      how often this job has been queued again so far
 #   ranks         how many the scheduler has granted
 #   threads       cores of each rank
+#   index         which task of an array this is, from 0; empty outside of one
 # and defines
 #   seconds_left     prints how long the job may still run; nothing where that is not known
 #   queue_again      queues this very job again; fails where that cannot be
@@ -15,15 +16,26 @@
 #   native_launcher  sets the array launcher and ranks_are_bound=yes|no; fails where mpirun is better
 #
 # Variables of the user (empty is unset):
-#   EIGENSCALE_BIN           eigenscale-train, or its folder [build/release/apps here, then PATH]
+#   EIGENSCALE_BIN           the folder of the programs, or the program [build/release/apps here,
+#                            what is installed with these scripts, then PATH]
 #   EIGENSCALE_LAUNCHER      native, mpirun, or a whole command line [native where it works]
+#   EIGENSCALE_BINDING       auto, core or none: of ranks to cores [auto: by the native launcher
+#                            where that can, none by mpirun]
 #   EIGENSCALE_MODULES       environment modules to load first, separated by spaces
-#   EIGENSCALE_MAX_RESTARTS  after so many the job stays ended [20]
+#   EIGENSCALE_MAX_RESTARTS  after so many the job stays ended [20; local 0]
 #   EIGENSCALE_TIME_MARGIN   seconds before the end at which the program stops by itself should no
 #                            signal have come [60]
+# Variables that job-scripts/submit sets:
+#   EIGENSCALE_JOB_ARRAY     'seed=1,2,3 x=4,5': what {seed} and {x} in the options stand for, by index
+#   EIGENSCALE_JOB_EACH      'repeat=1,2,3': all of them in this one job, one after the other
+#   EIGENSCALE_JOB_RANKS, EIGENSCALE_JOB_THREADS, EIGENSCALE_JOB_SECONDS  what was asked for
+#   EIGENSCALE_JOB_DRY_RUN   not empty: print what would start, and end
 # shellcheck shell=bash disable=SC2154 # set by the script that sources this
 
-say() { printf 'run-training [%(%F %T)T]: %s\n' -1 "$*"; }
+# shellcheck source=job-scripts/common/parameters.sh
+source "$job_scripts/common/parameters.sh"
+
+say() { printf 'run-program [%(%F %T)T]: %s\n' -1 "$*"; }
 
 fail() {
   say "error: $1"
@@ -56,21 +68,43 @@ load_modules() {
   set -u
 }
 
+# find_program NAME: sets program to its path.
 find_program() {
-  local here=$job_scripts/../build/release/apps/eigenscale-train
+  local here=$job_scripts/../build/release/apps/$1 installed=$job_scripts/../../../bin/$1
+  [[ $1 =~ ^eigenscale-[a-z]+$ ]] ||
+    fail "'$1' is no program of eigenscale; expected a name such as eigenscale-cluster"
   if [[ -n ${EIGENSCALE_BIN:-} ]]; then
     program=$EIGENSCALE_BIN
     if [[ -d $program ]]; then
-      program=$program/eigenscale-train
+      program=$program/$1
     fi
     [[ -f $program && -x $program ]] ||
       fail "EIGENSCALE_BIN is '$EIGENSCALE_BIN', but there is no program '$program' on $(hostname)"
+    [[ ${program##*/} == "$1" ]] || fail "EIGENSCALE_BIN is '$EIGENSCALE_BIN', which is not $1"
   elif [[ -x $here ]]; then
     program=$(realpath "$here")
+  elif [[ -x $installed ]]; then
+    program=$(realpath "$installed")
   else
-    program=$(type -P eigenscale-train) ||
-      fail "found no eigenscale-train in $(realpath -m "${here%/*}") nor in PATH; build it or set \
-EIGENSCALE_BIN"
+    program=$(type -P "$1") ||
+      fail "found no $1 in $(realpath -m "${here%/*}") nor in PATH; build it or set EIGENSCALE_BIN"
+  fi
+}
+
+# Sets can_resume and can_limit_time: what the program's own --help says. Alone, outside of what the
+# scheduler says about the job, which MPI would take for its own.
+ask_program() {
+  local help
+  if help=$(env -i PATH="$PATH" HOME="${HOME:-/}" LD_LIBRARY_PATH="${LD_LIBRARY_PATH:-}" \
+    "$program" --help 2>&1); then
+    can_resume=no can_limit_time=no
+    [[ ! $help =~ --resume ]] || can_resume=yes
+    [[ ! $help =~ --time-limit ]] || can_limit_time=yes
+  else # no single processes on this host
+    say "'$program --help' does not run here alone: ${help##*$'\n'}"
+    can_resume=no
+    [[ $program != */eigenscale-train ]] || can_resume=yes
+    can_limit_time=$can_resume
   fi
 }
 
@@ -78,6 +112,9 @@ EIGENSCALE_BIN"
 # their own; otherwise all ranks of a host would pin theirs to the same ones.
 choose_launcher() {
   local choice=${EIGENSCALE_LAUNCHER:-}
+  binding=${EIGENSCALE_BINDING:-auto}
+  [[ $binding =~ ^(auto|core|none)$ ]] ||
+    fail "EIGENSCALE_BINDING is '$binding'; expected auto, core or none"
   launcher=()
   ranks_are_bound=no
   if [[ -n $choice && $choice != native && $choice != mpirun ]]; then
@@ -85,9 +122,16 @@ choose_launcher() {
   elif [[ $choice == mpirun ]] || ! native_launcher; then
     [[ $choice != native ]] ||
       fail "EIGENSCALE_LAUNCHER is 'native', but $scheduler's own launcher does not work here"
-    launcher=(mpirun -np "$ranks" --bind-to none)
+    launcher=(mpirun -np "$ranks")
+    if [[ $binding == core ]]; then
+      launcher+=(--map-by "slot:PE=$threads" --bind-to core)
+      ranks_are_bound=yes
+    else
+      launcher+=(--bind-to none)
+    fi
   fi
-  type -P "${launcher[0]}" >/dev/null || fail "the launcher '${launcher[0]}' is not in PATH"
+  [[ ${#launcher[@]} -eq 0 ]] || type -P "${launcher[0]}" >/dev/null ||
+    fail "the launcher '${launcher[0]}' is not in PATH"
 
   export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$threads}
   export OPENBLAS_NUM_THREADS=${OPENBLAS_NUM_THREADS:-$OMP_NUM_THREADS}
@@ -99,26 +143,32 @@ choose_launcher() {
 }
 
 # Sets options: those of the user, and what makes a restart go on. --overwrite is for the first
-# start; after it, it would throw away what the job itself has done.
+# start; after it, it would throw away what the job itself has done. Sets output, too.
 make_options() {
-  local option left has_limit=no overwrite=no
-  options=()
+  local option left has_limit=no overwrite=no before=''
+  options=() output=''
   for option in "$@"; do
+    if [[ $before == --output ]]; then
+      output=$option
+    fi
+    before=$option
     case $option in
       --resume) continue ;;
       --overwrite)
         overwrite=yes
         continue
         ;;
+      --output=*) output=${option#*=} ;;
       --time-limit | --time-limit=*) has_limit=yes ;;
     esac
     options+=("$option")
   done
-  if [[ $overwrite == yes && $restarts -eq 0 ]]; then
+  if [[ $overwrite == yes && ($restarts -eq 0 || $can_resume == no) ]]; then
     options+=(--overwrite)
-  else
+  elif [[ $can_resume == yes ]]; then
     options+=(--resume)
   fi
+  [[ $can_limit_time == yes ]] || return 0
   left=$(seconds_left)
   if [[ -z $left ]]; then
     say "the scheduler names no end of this job"
@@ -133,15 +183,23 @@ make_options() {
 }
 
 # The ranks are asked by USR1 in any case: on TERM, launchers kill them before they can write a
-# checkpoint. Asked again and again, since ranks that are just starting do not listen yet.
+# checkpoint. Asked again and again, since ranks that are just starting do not listen yet. A program
+# that writes none is left alone by USR1 and ended by TERM.
 ask_to_stop() {
   interrupted=yes
   if [[ $1 == TERM ]]; then
     terminated=yes
   fi
+  if [[ $can_resume == no ]]; then
+    say "got SIG$1; ${program##*/} writes no checkpoint"
+    if [[ $1 == TERM && -n $child ]]; then
+      kill -TERM "$child" 2>/dev/null || true
+    fi
+    return 0
+  fi
   say "got SIG$1: asking the ranks to write a checkpoint and stop"
   if [[ -n $child && -z $asking ]]; then
-    (while kill -USR1 "$child" 2>/dev/null; do sleep 5; done) &
+    (while kill -USR1 "$child" 2>/dev/null; do sleep 5; done) >/dev/null 2>&1 &
     asking=$!
   fi
 }
@@ -149,8 +207,10 @@ ask_to_stop() {
 # Runs the command to its end, whatever signals come, and sets code to how it ended.
 launch() {
   # Until launcher and ranks have handlers of their own, USR1 would end them: ignored from the start.
-  local -a guarded=(bash -c 'trap "" USR1; exec "$@"' eigenscale-train)
+  local -a guarded=(bash -c 'trap "" USR1; exec "$@"' "${program##*/}")
   say "starting:$(printf ' %q' "${launcher[@]}" "$program" "${options[@]}")"
+  [[ -z ${EIGENSCALE_JOB_DRY_RUN:-} ]] || return 0
+  asking=''
   (
     trap '' USR1
     exec "${launcher[@]}" "${guarded[@]}" "$program" "${options[@]}"
@@ -172,6 +232,7 @@ launch() {
     code=0
     wait "$child" || code=$?
   fi
+  child='' interrupted=no
   if [[ -n $asking ]]; then
     kill "$asking" 2>/dev/null || true
   fi
@@ -193,27 +254,46 @@ $EIGENSCALE_MAX_RESTARTS"
   fi
 }
 
-# run_training OPTION...: options of eigenscale-train. Does not return.
-run_training() {
+# run_program NAME OPTION...: a program and its options. Does not return.
+run_program() {
+  local name=${1:-} combination
+  local -a words
   : "${scheduler:?}" "${job_scripts:?}" "${restarts:?}" "${ranks:?}" "${threads:?}"
-  child='' asking='' interrupted=no terminated=no
+  child='' asking='' interrupted=no terminated=no can_resume=yes code=0 program=$name
   trap 'ask_to_stop USR1' USR1
   trap 'ask_to_stop TERM' TERM
-  [[ $# -gt 0 ]] || fail "no options for eigenscale-train; expected at least --data, --labels and \
---output after the name of the job script"
-  check_number EIGENSCALE_MAX_RESTARTS 20
+  [[ $# -gt 0 ]] || fail "no program; expected one and its options, such as eigenscale-cluster \
+--data X.npy ..., after the name of the job script"
+  [[ $# -gt 1 || $name == eigenscale-info ]] || fail "no options for $name; see '$name --help'"
+  shift
+  check_number EIGENSCALE_MAX_RESTARTS "${default_restarts:-20}"
   check_number EIGENSCALE_TIME_MARGIN 60
   load_modules
-  find_program
+  find_program "$name"
+  ask_program
   choose_launcher
-  say "$ranks ranks of $OMP_NUM_THREADS threads in $PWD; threads are pinned: $ranks_are_bound; \
-restart $restarts of at most $EIGENSCALE_MAX_RESTARTS"
-  make_options "$@"
-  launch
+  say "$ranks ranks of $OMP_NUM_THREADS threads in $PWD; binding $binding, threads are pinned: \
+$ranks_are_bound; restart $restarts of at most $EIGENSCALE_MAX_RESTARTS"
+  fill_in "${EIGENSCALE_JOB_ARRAY:-}" "${index:-}" "$@" || fail "$problem"
+  words=("${filled[@]}")
+  for ((combination = 0; combination < $(combinations "${EIGENSCALE_JOB_EACH:-}"); ++combination)); do
+    fill_in "${EIGENSCALE_JOB_EACH:-}" "$combination" "${words[@]}" || fail "$problem"
+    make_options "${filled[@]}"
+    if [[ -n ${EIGENSCALE_JOB_EACH:-} && -e $output/summary.json ]]; then
+      say "'$output' is finished; skipped"
+      continue
+    fi
+    launch
+    [[ $code -eq 0 && $terminated == no ]] || break
+  done
+  if [[ -n ${EIGENSCALE_JOB_DRY_RUN:-} ]]; then
+    say "nothing was started"
+    exit 0
+  fi
   case $code in
     0) say "done" ;;
     75) go_on_later ;;
-    *) say "eigenscale-train ended with $code, see above; not queued again" ;;
+    *) say "$name ended with $code, see above; not queued again" ;;
   esac
   exit "$code"
 }
