@@ -113,7 +113,7 @@ class Whiten(program.ProgramTest):
             self.assertIn("Leading components", file.read())
 
     def test_many_features_with_a_large_mean(self):
-        samples, features = 4050, 4000
+        samples, features = 2050, 2000
         draw = random.Random(3).randbytes(samples * features)
         data = self.path("wide.npy")
         program.write_npy(data, (samples, features), (1e4 + byte / 64 for byte in draw), "d")
