@@ -89,6 +89,82 @@ TEST_F(Hdf5File, ReadsForeignByteOrdersAndUnsignedTypes) {
   read(torch::kFloat64);
 }
 
+TEST_F(Hdf5File, BoolOfH5py) {
+  const hid_t type = H5Tenum_create(H5T_NATIVE_INT8);
+  const std::int8_t no = 0;
+  const std::int8_t yes = 1;
+  H5Tenum_insert(type, "FALSE", &no);
+  H5Tenum_insert(type, "TRUE", &yes);
+  const std::int8_t values[] = {0, 1, 1, 0, 1, 0};
+  put_hdf5(path_, type, type, values);
+  H5Tclose(type);
+  const auto source = open_sample_source(world(), path_.string() + ":x");
+  EXPECT_EQ(source->scalar_type(), torch::kBool);
+  EXPECT_TRUE(torch::equal(source->read_rows({0, 3}),
+                           torch::tensor({0, 1, 1, 0, 1, 0}).view({3, 2}).to(torch::kBool)));
+}
+
+// [collective] A virtual dataset "x" of 3 x 2 doubles in `path`: those of "x" in `part`.
+void put_virtual(const std::filesystem::path& path, const std::string& part) {
+  if (world().rank() == 0) {
+    const hsize_t shape[] = {3, 2};
+    const hid_t space = H5Screate_simple(2, shape, nullptr);
+    const hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
+    H5Pset_virtual(creation, space, part.c_str(), "x", space);
+    const hid_t file = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    H5Dclose(H5Dcreate2(file, "x", H5T_NATIVE_DOUBLE, space, H5P_DEFAULT, creation, H5P_DEFAULT));
+    H5Fclose(file);
+    H5Pclose(creation);
+    H5Sclose(space);
+  }
+  world().barrier();
+}
+
+TEST_F(Hdf5File, VirtualDatasets) {
+  const double values[] = {0, 1, 2, 3, 4, 5};
+  put_hdf5(directory_.path() / "part.h5", H5T_NATIVE_DOUBLE, H5T_NATIVE_DOUBLE, values);
+  put_virtual(path_, "part.h5");
+  const auto source = open_sample_source(world(), path_.string() + ":x");
+  EXPECT_TRUE(
+      torch::equal(source->read_rows({1, 3}), torch::arange(2, 6, torch::kFloat64).view({2, 2})));
+  put_virtual(directory_.path() / "broken.h5", "gone.h5");
+  EXPECT_THAT(error_of((directory_.path() / "broken.h5").string() + ":x"),
+              AllOf(HasSubstr("virtual"), HasSubstr("gone.h5")));
+}
+
+std::size_t unchanged(unsigned, std::size_t, const unsigned*, std::size_t bytes, std::size_t*,
+                      void**) {
+  return bytes;
+}
+
+TEST_F(Hdf5File, AFilterThatIsNotInstalledIsNamed) {
+  constexpr H5Z_filter_t kFilter = 300;
+  if (world().rank() == 0) {
+    const H5Z_class2_t filter{H5Z_CLASS_T_VERS, kFilter, 1,       1,
+                              "squeeze",        nullptr, nullptr, unchanged};
+    H5Zregister(&filter);
+    const hsize_t shape[] = {3, 2};
+    const hid_t space = H5Screate_simple(2, shape, nullptr);
+    const hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
+    H5Pset_chunk(creation, 2, shape);
+    H5Pset_filter(creation, kFilter, H5Z_FLAG_MANDATORY, 0, nullptr);
+    const hid_t file = H5Fcreate(path_.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    const hid_t dataset =
+        H5Dcreate2(file, "x", H5T_NATIVE_DOUBLE, space, H5P_DEFAULT, creation, H5P_DEFAULT);
+    const double values[] = {0, 1, 2, 3, 4, 5};
+    H5Dwrite(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values);
+    H5Dclose(dataset);
+    H5Fclose(file);
+    H5Pclose(creation);
+    H5Sclose(space);
+    EXPECT_GE(H5Zunregister(kFilter), 0);
+  }
+  world().barrier();
+  EXPECT_THAT(agreed_error(ExitCode::kInput,
+                           [&] { load_samples(world(), path_.string() + ":x", torch::kFloat32); }),
+              AllOf(HasSubstr("filter 'squeeze' (number 300)"), HasSubstr("not installed")));
+}
+
 TEST_F(Hdf5File, BadFilesAndDatasets) {
   EXPECT_THAT(error_of(path_.string() + ":x"), HasSubstr("No such file"));
   EXPECT_THAT(error_of(path_.string()), HasSubstr("name of a dataset"));
@@ -107,7 +183,8 @@ TEST_F(Hdf5File, BadFilesAndDatasets) {
   const hid_t text = H5Tcopy(H5T_C_S1);
   put_hdf5(path_, text, text, nullptr);
   H5Tclose(text);
-  EXPECT_THAT(error_of(path_.string() + ":x"), HasSubstr("not numbers"));
+  EXPECT_THAT(error_of(path_.string() + ":x"),
+              AllOf(HasSubstr("not numbers"), HasSubstr("text, 1 bytes each")));
 }
 
 TEST_F(Hdf5File, FailedWritesLeaveNoFile) {

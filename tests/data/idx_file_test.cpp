@@ -115,6 +115,7 @@ TEST_F(IdxFile, DamagedPlainFiles) {
 TEST_F(IdxFile, DamagedCompressedFiles) {
   const std::string good = idx_bytes(0x08, {5, 2}, ramp<std::uint8_t>(10));
   EXPECT_THAT(error_of("a.idx.gz", good), HasSubstr("not gzip"));
+  EXPECT_THAT(error_of("z.idx.gz", gzip(gzip(good))), HasSubstr("gzip in gzip"));
   EXPECT_THAT(error_of("b.idx.gz", gzip(idx_bytes(0x08, {1000000}, ""))), HasSubstr("promises"));
   const auto read_error = [&](const std::string& name, const std::string& bytes) {
     const std::string path = put(name, bytes);

@@ -230,18 +230,22 @@ TEST_F(NpyFileErrors, MissingFileDirectoryAndUnknownFormat) {
   EXPECT_THAT(open("x.csv"), AllOf(HasSubstr("x.csv"), HasSubstr(".npy"), HasSubstr("IDX")));
 }
 
-TEST_F(NpyFileErrors, FileThatShrinksWhileOpenIsAnErrorWithOffset) {
-  const auto path = directory_.path() / "shrinks.npy";
+TEST_F(NpyFileErrors, FileThatChangesItsSizeWhileOpen) {
+  const auto path = directory_.path() / "changes.npy";
   const std::string bytes = npy_of("(4,)", {0, 1, 2, 3});
   put_file(path, bytes);
   const NpySource source(path);
   world().barrier();
-  put_file(path, bytes.substr(0, bytes.size() - 8));
-  try {
-    source.read_rows({0, 4});
-    ADD_FAILURE() << "read past the end";
-  } catch (const InputError& error) {
-    EXPECT_THAT(error.what(), HasSubstr("offset " + std::to_string(bytes.size() - 8)));
+  for (const std::string& other : {bytes.substr(0, bytes.size() - 8), bytes + "more"}) {
+    put_file(path, other);
+    try {
+      source.read_rows({0, 2});
+      ADD_FAILURE() << "read a file that somebody writes";
+    } catch (const InputError& error) {
+      EXPECT_THAT(error.what(), AllOf(HasSubstr("changed"), HasSubstr(std::to_string(bytes.size())),
+                                      HasSubstr("now it has " + std::to_string(other.size()))));
+    }
+    world().barrier();
   }
 }
 

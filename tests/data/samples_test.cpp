@@ -5,6 +5,7 @@
 #include "data/test_files.h"
 #include "eigenscale/data/concatenated_source.h"
 #include "eigenscale/data/label_names.h"
+#include "eigenscale/data/labelled_samples.h"
 #include "eigenscale/data/labels.h"
 
 namespace eigenscale::test {
@@ -196,6 +197,14 @@ TEST_F(Loading, FilesOneBehindTheOther) {
       load_labels(world(), {put(npy_of("(2,)", {3, 4})), put(npy_of("(3,)", {5, 6, 7}))},
                   RowPartition(5, world().size())),
       torch::arange(3, 8).slice(0, own.begin, own.end)));
+}
+
+TEST_F(Loading, SingleNumbersAreNoSamples) {
+  const std::string path = put(npy_of("(3,)", {0, 1, 2}));
+  EXPECT_THAT(agreed_error(ExitCode::kInput, [&] { load_labelled_samples(world(), path, path); }),
+              AllOf(HasSubstr(path), HasSubstr("N x 1")));
+  const auto column = put(npy_of("(3, 1)", {0, 1, 2}));
+  EXPECT_EQ(load_labelled_samples(world(), column, path).shape, std::vector<std::int64_t>{1});
 }
 
 TEST(CommonType, HoldsEveryValueOfBoth) {

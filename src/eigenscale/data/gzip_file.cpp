@@ -19,8 +19,7 @@ std::string zlib_message(gzFile stream, const std::string& name) {
 
 }  // namespace
 
-GzipFile::GzipFile(const std::string& path) : name_(path) {
-  compressed_size_ = InputFile(path).size();
+GzipFile::GzipFile(const std::string& path) : name_(path), compressed_(path) {
   stream_ = ::gzopen(path.c_str(), "rbe");
   if (stream_ == nullptr) {
     throw InputError("cannot open '" + path + "'");
@@ -36,6 +35,7 @@ GzipFile::~GzipFile() { ::gzclose(stream_); }
 
 void GzipFile::read(std::int64_t offset, void* data, std::int64_t bytes) const {
   constexpr std::int64_t kLargestRead = std::int64_t{1} << 30;
+  compressed_.require_unchanged();
   if (::gzseek(stream_, offset, SEEK_SET) < 0) {
     throw InputError("cannot inflate '" + name_ + "' up to offset " + std::to_string(offset) +
                      ": " + zlib_message(stream_, name_));
@@ -61,10 +61,10 @@ void GzipFile::read(std::int64_t offset, void* data, std::int64_t bytes) const {
 
 void GzipFile::require_size(std::int64_t bytes) const {
   // The format cannot shrink anything below 1/1032 (zlib's technical details).
-  if (bytes / 1032 > compressed_size_) {
+  if (bytes / 1032 > compressed_.size()) {
     throw InputError("'" + name_ + "' is truncated or damaged: its header promises " +
                      std::to_string(bytes) + " bytes, more than " +
-                     std::to_string(compressed_size_) + " compressed bytes can hold");
+                     std::to_string(compressed_.size()) + " compressed bytes can hold");
   }
   expected_size_ = bytes;
 }

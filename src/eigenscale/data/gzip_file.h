@@ -28,7 +28,7 @@ class GzipFile final : public ByteSource {
   void require_end(std::int64_t bytes) const;
 
   std::string name_;
-  std::int64_t compressed_size_ = 0;
+  InputFile compressed_;
   gzFile stream_ = nullptr;
   mutable std::int64_t expected_size_ = -1;
 };

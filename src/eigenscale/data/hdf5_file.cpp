@@ -2,6 +2,10 @@
 
 #include <mpi.h>
 
+#include <array>
+#include <filesystem>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "eigenscale/core/errors.h"
@@ -12,6 +16,7 @@ namespace eigenscale {
 
 struct Hdf5Source::Opened {
   // Closed in the reverse order.
+  std::optional<InputFile> bytes;
   Hdf5Handle file;
   Hdf5Handle dataset;
   Hdf5Handle space;
@@ -21,11 +26,17 @@ struct Hdf5Source::Opened {
 
 namespace {
 
-Hdf5Handle open_file(const std::string& path) {
-  const InputFile present(path);  // says more about a missing file than HDF5 does
+// Without MPI-IO HDF5 locks the file, which not every network file system can; with it HDF5 reads
+// no virtual datasets.
+enum class Driver { kMpiIo, kSerial };
+
+Hdf5Handle open_file(const InputFile& present, Driver driver) {
+  const std::string& path = present.name();
   silence_hdf5();
   const Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
-  H5Pset_fapl_mpio(access.get(), MPI_COMM_SELF, MPI_INFO_NULL);
+  if (driver == Driver::kMpiIo) {
+    H5Pset_fapl_mpio(access.get(), MPI_COMM_SELF, MPI_INFO_NULL);
+  }
   Hdf5Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()), H5Fclose);
   if (!file.valid()) {
     throw InputError("cannot open '" + path + "' (" + std::to_string(present.size()) +
@@ -34,24 +45,112 @@ Hdf5Handle open_file(const std::string& path) {
   return file;
 }
 
+Hdf5Handle open_dataset(const Hdf5Handle& file, const std::string& path,
+                        const std::string& dataset) {
+  Hdf5Handle opened(H5Dopen2(file.get(), dataset.c_str(), H5P_DEFAULT), H5Dclose);
+  if (!opened.valid()) {
+    throw InputError("'" + path + "' has no dataset '" + dataset + "': " + hdf5_reason());
+  }
+  return opened;
+}
+
+const char* class_word(H5T_class_t kind) {
+  switch (kind) {
+    case H5T_STRING:
+      return "text";
+    case H5T_COMPOUND:
+      return "compound values";
+    case H5T_ARRAY:
+      return "arrays";
+    case H5T_VLEN:
+      return "lists of various lengths";
+    case H5T_REFERENCE:
+      return "references";
+    case H5T_OPAQUE:
+      return "opaque bytes";
+    case H5T_BITFIELD:
+      return "bit fields";
+    case H5T_TIME:
+      return "times";
+    case H5T_INTEGER:
+      return "integers";
+    case H5T_FLOAT:
+      return "floating point";
+    case H5T_ENUM:
+      return "enumerated values";
+    default:
+      return "values of an unknown class";
+  }
+}
+
+// h5py stores bool as an enumeration of FALSE = 0 and TRUE = 1 in one byte.
+bool is_bool(hid_t enumeration) {
+  return H5Tget_size(enumeration) == 1 && H5Tget_nmembers(enumeration) == 2 &&
+         H5Tget_member_index(enumeration, "FALSE") >= 0 &&
+         H5Tget_member_index(enumeration, "TRUE") >= 0;
+}
+
 // The numbers as they come from HDF5, which converts byte order and half precision itself.
 ElementType memory_type(hid_t dataset, const std::string& name) {
   using Kind = ElementType::Kind;
-  const Hdf5Handle stored(H5Dget_type(dataset), H5Tclose);
-  const auto bytes = static_cast<int>(H5Tget_size(stored.get()));
+  Hdf5Handle stored(H5Dget_type(dataset), H5Tclose);
   const H5T_class_t kind = H5Tget_class(stored.get());
+  const auto bytes = static_cast<int>(H5Tget_size(stored.get()));
   if (kind == H5T_FLOAT && (bytes == 2 || bytes == 4 || bytes == 8)) {
     return {Kind::kFloat, bytes == 8 ? 8 : 4};
   }
+  if (kind == H5T_ENUM) {
+    if (is_bool(stored.get())) {
+      return {Kind::kBool, 1};
+    }
+    stored = Hdf5Handle(H5Tget_super(stored.get()), H5Tclose);
+  }
   const ElementType integer{
       H5Tget_sign(stored.get()) == H5T_SGN_NONE ? Kind::kUnsigned : Kind::kSigned, bytes};
-  if (kind == H5T_INTEGER && integer.supported()) {
+  if ((kind == H5T_INTEGER || kind == H5T_ENUM) && integer.supported()) {
     return integer;
   }
-  throw InputError("'" + name + "' has elements that are not numbers of a supported size: HDF5 " +
-                   "class " + std::to_string(kind) + ", " + std::to_string(bytes) +
-                   " bytes; supported are integers of 1, 2, 4, 8 bytes and floating point of 2, 4, "
-                   "8");
+  throw InputError(
+      "'" + name + "' has elements that are not numbers of a supported size: " + class_word(kind) +
+      ", " + std::to_string(bytes) +
+      " bytes each; supported are integers of 1, 2, 4, 8 bytes and floating point of 2, 4, "
+      "8");
+}
+
+// HDF5 gives fill values for a part of a virtual dataset whose file is missing.
+void require_virtual_parts(hid_t creation, const std::string& path, const std::string& name) {
+  std::size_t parts = 0;
+  H5Pget_virtual_count(creation, &parts);
+  for (std::size_t part = 0; part < parts; ++part) {
+    std::string file(H5Pget_virtual_filename(creation, part, nullptr, 0) + 1, '\0');
+    H5Pget_virtual_filename(creation, part, file.data(), file.size());
+    file.resize(file.size() - 1);
+    // "." is the file itself; a pattern stands for any number of files.
+    if (file != "." && file.find('%') == std::string::npos &&
+        !std::filesystem::exists(std::filesystem::path(path).parent_path() / file)) {
+      throw InputError("'" + name + "' is a virtual dataset, and '" + file +
+                       "', which holds a part of it, does not exist");
+    }
+  }
+}
+
+// ", stored with the filter 'blosc' (32001), which ..." for the first that is not there.
+std::string missing_filter(hid_t dataset) {
+  const Hdf5Handle creation(H5Dget_create_plist(dataset), H5Pclose);
+  const int filters = H5Pget_nfilters(creation.get());
+  for (int i = 0; i < filters; ++i) {
+    unsigned flags = 0;
+    std::size_t values = 0;
+    std::array<char, 64> text{};
+    const H5Z_filter_t filter = H5Pget_filter2(creation.get(), static_cast<unsigned>(i), &flags,
+                                               &values, nullptr, text.size(), text.data(), nullptr);
+    if (filter >= 0 && H5Zfilter_avail(filter) <= 0) {
+      return ", stored with the filter '" + std::string(text.data()) + "' (number " +
+             std::to_string(filter) +
+             "), which is not installed here (HDF5_PLUGIN_PATH says where HDF5 looks)";
+    }
+  }
+  return "";
 }
 
 }  // namespace
@@ -60,11 +159,16 @@ Hdf5Source::Hdf5Source(const std::string& path, const std::string& dataset)
     : Hdf5Source([&] {
         auto opened = std::make_unique<Opened>();
         const std::string name = path + ":" + dataset;
-        opened->file = open_file(path);
-        opened->dataset =
-            Hdf5Handle(H5Dopen2(opened->file.get(), dataset.c_str(), H5P_DEFAULT), H5Dclose);
-        if (!opened->dataset.valid()) {
-          throw InputError("'" + path + "' has no dataset '" + dataset + "': " + hdf5_reason());
+        opened->bytes.emplace(path);  // says more about a missing file than HDF5 does
+        opened->file = open_file(*opened->bytes, Driver::kMpiIo);
+        opened->dataset = open_dataset(opened->file, path, dataset);
+        const Hdf5Handle creation(H5Dget_create_plist(opened->dataset.get()), H5Pclose);
+        if (H5Pget_layout(creation.get()) == H5D_VIRTUAL) {
+          require_virtual_parts(creation.get(), path, name);
+          opened->dataset.close();
+          opened->file.close();
+          opened->file = open_file(*opened->bytes, Driver::kSerial);
+          opened->dataset = open_dataset(opened->file, path, dataset);
         }
         opened->type = memory_type(opened->dataset.get(), name);
         opened->space = Hdf5Handle(H5Dget_space(opened->dataset.get()), H5Sclose);
@@ -87,6 +191,7 @@ Hdf5Source::Hdf5Source(std::unique_ptr<Opened> opened)
 Hdf5Source::~Hdf5Source() = default;
 
 torch::Tensor Hdf5Source::read_rows(RowRange range) const {
+  opened_->bytes->require_unchanged();
   const auto shape = shape_of(range.size());
   const auto raw = torch::empty({byte_count(shape, opened_->type.bytes, name())}, torch::kUInt8);
   if (raw.numel() > 0) {
@@ -99,8 +204,10 @@ torch::Tensor Hdf5Source::read_rows(RowRange range) const {
                         nullptr);
     if (H5Dread(opened_->dataset.get(), native_hdf5_type(opened_->type), memory.get(),
                 opened_->space.get(), H5P_DEFAULT, raw.data_ptr()) < 0) {
+      const std::string reason = hdf5_reason();
       throw InputError("cannot read rows " + std::to_string(range.begin) + " to " +
-                       std::to_string(range.end) + " of '" + name() + "': " + hdf5_reason());
+                       std::to_string(range.end) + " of '" + name() + "'" +
+                       missing_filter(opened_->dataset.get()) + ": " + reason);
     }
   }
   return decode(opened_->type, raw, name()).view(shape);

@@ -57,8 +57,9 @@ IdxSource::IdxSource(const std::string& path)
           throw InputError(
               "'" + path + "' is not IDX: it begins with the bytes " + std::to_string(magic[0]) +
               ", " + std::to_string(magic[1]) + ", expected are 0, 0" +
-              (magic[0] == 0x1f && magic[1] == 0x8b ? " (it is gzip: the name should end in .gz)"
-                                                    : ""));
+              (magic[0] != 0x1f || magic[1] != 0x8b ? ""
+               : path.ends_with(".gz") ? " (gzip in gzip: it was compressed twice, inflate it once)"
+                                       : " (it is gzip: the name should end in .gz)"));
         }
         const ElementType type = element_type(magic[2], path);
         const int dimensions = magic[3];

@@ -39,6 +39,7 @@ InputFile::~InputFile() {
 
 void InputFile::read(std::int64_t offset, void* data, std::int64_t bytes) const {
   constexpr std::int64_t kLargestRead = std::int64_t{1} << 30;
+  require_unchanged();
   char* next = static_cast<char*>(data);
   for (std::int64_t left = bytes; left > 0;) {
     const std::int64_t position = offset + bytes - left;
@@ -56,6 +57,17 @@ void InputFile::read(std::int64_t offset, void* data, std::int64_t bytes) const 
     }
     next += done;
     left -= done;
+  }
+}
+
+void InputFile::require_unchanged() const {
+  struct stat status {};
+  if (::fstat(descriptor_, &status) != 0) {
+    throw InputError("cannot read '" + name_ + "': " + std::strerror(errno));
+  }
+  if (status.st_size != size_) {
+    throw InputError("'" + name_ + "' changed while it was read: it had " + std::to_string(size_) +
+                     " bytes when it was opened, now it has " + std::to_string(status.st_size));
   }
 }
 

@@ -33,6 +33,9 @@ class InputFile final : public ByteSource {
   std::int64_t size() const { return size_; }
   void read(std::int64_t offset, void* data, std::int64_t bytes) const override;
   void require_size(std::int64_t bytes) const override;
+  /// [local] InputError when the file has no longer the size it was opened with: somebody writes
+  /// it. Every read asks.
+  void require_unchanged() const;
 
  private:
   std::string name_;

@@ -13,6 +13,7 @@ LabelledSamples load_labelled_samples(const Communicator& communicator,
                                       const std::vector<std::string>& labels) {
   const auto label_source = open_sample_sources(communicator, labels);
   const auto source = open_sample_sources(communicator, data);
+  on_all_ranks(communicator, [&] { require_vectors(source->row_shape(), source->name()); });
   torch::ScalarType type = torch::kFloat32;
   if (source->scalar_type() == torch::kUInt8 || source->scalar_type() == torch::kFloat64) {
     type = source->scalar_type();

@@ -25,7 +25,8 @@ struct LabelledSamples {
 };
 
 /// [collective] Reads each rank's block of both files. Samples of type uint8 stay that, others
-/// become float32 (float64 if they are). InputError (agreed) as load_samples and load_labels.
+/// become float32 (float64 if they are). InputError (agreed) as load_samples,
+/// require_vectors and load_labels.
 LabelledSamples load_labelled_samples(const Communicator& communicator, const std::string& data,
                                       const std::string& labels);
 

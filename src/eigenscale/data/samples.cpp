@@ -120,4 +120,12 @@ Samples load_samples(const Communicator& communicator,
   return {partition, rows, source->row_shape()};
 }
 
+void require_vectors(const std::vector<std::int64_t>& shape, const std::string& name) {
+  if (shape.empty()) {
+    throw InputError("'" + name +
+                     "' has one dimension, so that a sample is a single number; expected are N x D "
+                     "(N x 1 for samples of one number). Is this a list of labels?");
+  }
+}
+
 }  // namespace eigenscale

@@ -37,4 +37,8 @@ Samples load_samples(const Communicator& communicator,
 torch::Tensor read_samples(const SampleSource& source, RowRange range, torch::ScalarType type,
                            double scale = 1);
 
+/// [local] InputError when samples of `shape` are single numbers (an array of shape N): that is
+/// rather a list of labels than data. N x 1 says that it is meant.
+void require_vectors(const std::vector<std::int64_t>& shape, const std::string& name);
+
 }  // namespace eigenscale
