@@ -1,74 +1,68 @@
 // Synthetic unions of subspaces with known labels; the same bytes for any number of ranks.
-
-#include <filesystem>
-
-#include "eigenscale/comm/agreed_options.h"
-#include "eigenscale/comm/agreement.h"
-#include "eigenscale/comm/device.h"
-#include "eigenscale/comm/environment.h"
 #include "eigenscale/core/log.h"
-#include "eigenscale/core/options.h"
 #include "eigenscale/data/synthetic.h"
+#include "eigenscale/report/program.h"
 
 namespace {
 
-namespace po = boost::program_options;
 using namespace eigenscale;
 
+// clang-format off
 ProgramOptions describe_options() {
-  ProgramOptions options("eigenscale-generate", "samples of a union of subspaces, with labels");
-  options.group("Data")("kind", po::value<std::string>()->default_value("subspaces"),
-                        "subspaces, or nonlinear: tanh of a random map of them")(
-      "samples", po::value<std::int64_t>()->default_value(10000), "number of samples N")(
-      "ambient-dim", po::value<std::int64_t>()->default_value(200), "numbers per sample D")(
-      "subspace-dim", po::value<std::int64_t>()->default_value(6), "dimension d of each subspace")(
-      "clusters", po::value<std::int64_t>()->default_value(20), "number of subspaces K")(
-      "noise", po::value<double>()->default_value(0), "standard deviation of added noise")(
-      "outliers", po::value<double>()->default_value(0),
-      "share of the samples that belong to no subspace (label -1)")(
-      "sizes", po::value<std::string>()->default_value("equal"),
-      "of clusters: equal, or harmonic: cluster k in proportion to 1/k")(
-      "related", po::value<std::int64_t>()->default_value(0),
-      "number of directions that all subspaces share");
+  ProgramOptions options("eigenscale-generate", "samples of a union of subspaces, with labels",
+                         ProgramOptions::Output::kRun);
+  options.group("Data")
+      ("kind", one_of({"subspaces", "nonlinear"})->default_value("subspaces"),
+       "subspaces, or nonlinear: tanh of a random map of them")
+      ("samples", whole(1)->default_value(10000), "number of samples N")
+      ("ambient-dim", whole(1)->default_value(200), "numbers per sample D")
+      ("subspace-dim", whole(1)->default_value(6), "dimension d of each subspace")
+      ("clusters", whole(1)->default_value(20), "number of subspaces K")
+      ("noise", real(0)->default_value(0), "standard deviation of added noise")
+      ("outliers", real(0, 1)->default_value(0),
+       "share of the samples that belong to no subspace (label -1)")
+      ("sizes", one_of({"equal", "harmonic"})->default_value("equal"),
+       "of clusters: equal, or harmonic: cluster k in proportion to 1/k")
+      ("related", whole(0)->default_value(0), "number of directions that all subspaces share");
   return options;
 }
+// clang-format on
 
-int generate_main(const Communicator& world, int argc, char** argv) {
-  auto options = describe_options();
-  if (!read_options(world, options, argc, argv)) {
-    return 0;
-  }
+SyntheticOptions synthetic_options(const ProgramOptions& options) {
   SyntheticOptions synthetic;
-  std::string output;
-  on_all_ranks(
-      world,
-      [&] {
-        start_log(options.get<std::string>("log-level"), world.rank());
-        synthetic = {.kind = options.get<std::string>("kind"),
-                     .samples = options.get<std::int64_t>("samples"),
-                     .ambient_dim = options.get<std::int64_t>("ambient-dim"),
-                     .subspace_dim = options.get<std::int64_t>("subspace-dim"),
-                     .clusters = options.get<std::int64_t>("clusters"),
-                     .noise = options.get<double>("noise"),
-                     .outliers = options.get<double>("outliers"),
-                     .sizes = options.get<std::string>("sizes"),
-                     .related = options.get<std::int64_t>("related"),
-                     .seed = static_cast<std::uint64_t>(options.get<std::int64_t>("seed"))};
-        output = options.get<std::string>("output");
-        if (options.choice("device", {"cpu", "cuda"}) == "cuda") {
-          require_cuda_device("generation");
-        }
-        if (std::filesystem::exists(std::filesystem::path(output) / "summary.json")) {
-          throw OptionError("'" + output + "' holds a finished run; give another --output");
-        }
-      },
-      ExitCode::kOptions);
-  generate(world, synthetic, output);
-  spdlog::info("{} samples of {} numbers in {} clusters: {}/data.npy, labels.npy and bases.npy",
-               synthetic.samples, synthetic.ambient_dim, synthetic.clusters, output);
-  return 0;
+  options.read("kind", synthetic.kind);
+  options.read("samples", synthetic.samples);
+  options.read("ambient-dim", synthetic.ambient_dim);
+  options.read("subspace-dim", synthetic.subspace_dim);
+  options.read("clusters", synthetic.clusters);
+  options.read("noise", synthetic.noise);
+  options.read("outliers", synthetic.outliers);
+  options.read("sizes", synthetic.sizes);
+  options.read("related", synthetic.related);
+  synthetic.seed = options.seed();
+  check(synthetic);
+  return synthetic;
+}
+
+ExitCode run_generation(const Communicator& world, const RunOptions& options,
+                        const SyntheticOptions& synthetic) {
+  Run run(world, options);
+  run.claim({.inputs = {}, .outputs = {"data.npy", "labels.npy", "bases.npy"}});
+  run.phase("generate");
+  generate(world, synthetic, run.directory());
+  run.summary()["choices"] = {{"samples", synthetic.samples},
+                              {"ambient_dim", synthetic.ambient_dim},
+                              {"subspace_dim", synthetic.subspace_dim},
+                              {"clusters", synthetic.clusters}};
+  spdlog::info("{} samples of {} numbers in {} clusters: {}, labels.npy and bases.npy",
+               synthetic.samples, synthetic.ambient_dim, synthetic.clusters,
+               run.file("data.npy").string());
+  run.finish();
+  return ExitCode::kDone;
 }
 
 }  // namespace
 
-int main(int argc, char** argv) { return eigenscale::run_program(argc, argv, generate_main); }
+int main(int argc, char** argv) {
+  return program_main(argc, argv, describe_options, synthetic_options, run_generation);
+}

@@ -1,16 +1,13 @@
 // What this build is made of and what it finds on this machine.
 #include <zlib.h>
 
-#include <iostream>
-
-#include "eigenscale/comm/agreed_options.h"
 #include "eigenscale/comm/device.h"
 #include "eigenscale/comm/environment.h"
 #include "eigenscale/compress/onnx_export.h"
 #include "eigenscale/core/memory.h"
-#include "eigenscale/core/options.h"
 #include "eigenscale/core/version.h"
 #include "eigenscale/linalg/symmetric_eigen.h"
+#include "eigenscale/report/program.h"
 
 #include <mpi.h>
 
@@ -34,11 +31,10 @@ std::string built_with_mpi() {
 #endif
 }
 
-void print_info(const Communicator& world) {
-  std::cout << "eigenscale " << version() << "\n";
-  const auto line = [](const std::string& name, const std::string& value) {
-    std::cout << "  " << name << std::string(name.size() < 22 ? 22 - name.size() : 1, ' ') << value
-              << "\n";
+std::string info(const Communicator& world) {
+  std::string text = "eigenscale " + version() + "\n";
+  const auto line = [&text](const std::string& name, const std::string& value) {
+    text += "  " + name + std::string(name.size() < 22 ? 22 - name.size() : 1, ' ') + value + "\n";
   };
   line("build", build_description());
   line("MPI, built with", built_with_mpi());
@@ -76,16 +72,18 @@ void print_info(const Communicator& world) {
   line("host of rank 0", Environment::host_name());
   line("threads per rank", std::to_string(torch::get_num_threads()));
   line("memory available", std::to_string(available_memory_bytes() / 1048576) + " MiB");
-}
-
-int info_main(const Communicator& world, int argc, char** argv) {
-  ProgramOptions options("eigenscale-info", "versions, features and devices");
-  if (read_options(world, options, argc, argv) && world.rank() == 0) {
-    print_info(world);
-  }
-  return 0;
+  return text;
 }
 
 }  // namespace
 
-int main(int argc, char** argv) { return eigenscale::run_program(argc, argv, info_main); }
+int main(int argc, char** argv) {
+  return program_main(
+      argc, argv,
+      {[] { return ProgramOptions("eigenscale-info", "versions, features and devices"); },
+       [](const ProgramOptions&) {},
+       [](const Communicator& world, const RunOptions& run) {
+         print_text(world, run, "info.txt", info(world));
+         return ExitCode::kDone;
+       }});
+}

@@ -193,7 +193,7 @@ class CompressTest(training.TrainingTest):
                 self.assertIn(message, run.messages[0])
                 self.assertFalse(os.path.exists(self.path("small/summary.json")))
         run = self.compress("--overwrite", output="run", code=2)
-        self.assertIn("which would be overwritten", run.messages[0])
+        self.assertIn("is read and lies in --output", run.messages[0])
         self.assertTrue(os.path.exists(self.path("run/model.safetensors")))
 
     def test_models_that_cannot_be_used(self):

@@ -8,13 +8,11 @@
 namespace eigenscale {
 namespace {
 
-namespace po = boost::program_options;
-
 ProgramOptions example() {
-  ProgramOptions options("eigenscale-example", "an example");
-  options.group("Model")("batch-size", po::value<std::int64_t>()->default_value(8), "rows")(
-      "rate", po::value<double>()->default_value(0.5), "rate")(
-      "overwrite", po::bool_switch(), "overwrite")("trace", po::bool_switch(), "trace");
+  ProgramOptions options("eigenscale-example", "an example", ProgramOptions::Output::kRun);
+  options.group("Model")("batch-size", whole(1)->default_value(8), "rows")(
+      "rate", real(0)->default_value(0.5), "rate")("share", above(0, 1), "share")(
+      "norm", one_of({"l1", "l2", "max"}), "norm")("grid", text(), "grid")("data", texts(), "data");
   return options;
 }
 
@@ -64,6 +62,85 @@ TEST(ProgramOptions, RefusesWhatItDoesNotKnow) {
   EXPECT_THROW(parse(key, "--config", file.c_str()), OptionError);
   auto missing = example();
   EXPECT_THROW(parse(missing, "--config", "/no/such/file.ini"), OptionError);
+}
+
+/// What is said of the options `arguments`; empty when they are taken.
+template <typename... Arguments>
+std::string complaint(Arguments... arguments) {
+  auto options = example();
+  try {
+    parse(options, arguments...);
+  } catch (const OptionError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(ProgramOptions, NamesANumberOutOfRange) {
+  for (const char* value : {"0", "-1", "9223372036854775807", "1e3", "nan", ""}) {
+    EXPECT_THAT(complaint("--batch-size", value), testing::HasSubstr("--batch-size")) << value;
+  }
+  for (const char* value : {"-0.1", "nan", "inf", "-inf", "1e308", ""}) {
+    EXPECT_THAT(complaint("--rate", value), testing::HasSubstr("--rate")) << value;
+  }
+  for (const char* value : {"0", "1.01", "nan"}) {
+    EXPECT_THAT(complaint("--share", value), testing::HasSubstr("more than 0 and at most 1"));
+  }
+  EXPECT_THAT(complaint("--norm", "l3"), testing::HasSubstr("expected l1, l2 or max"));
+  EXPECT_EQ(complaint("--share", "1", "--rate", "0", "--batch-size", "1", "--norm", "l2"), "");
+  EXPECT_EQ(complaint("--seed", "-9223372036854775808"), "");
+}
+
+TEST(ProgramOptions, ReadsSizesThatCanBeCounted) {
+  auto options = example();
+  parse(options, "--grid", "2x3");
+  EXPECT_EQ(options.numbers("grid", 'x', "a grid", 2), (std::vector<std::int64_t>{2, 3}));
+  for (const char* grid : {"4294967298x1", "2x0", "2x", "x2", "2x2x2", "2", "-1x1", "2x2 "}) {
+    auto wrong = example();
+    parse(wrong, "--grid", grid);
+    EXPECT_THROW(wrong.numbers("grid", 'x', "a grid", 2), OptionError) << grid;
+  }
+  auto huge = example();
+  parse(huge, "--grid", "2147483647x2147483647x2147483647");
+  EXPECT_THROW(huge.numbers("grid", 'x', "a shape"), OptionError);
+}
+
+TEST(ProgramOptions, AnEmptyValueOfASwitchIsAnError) {
+  ::setenv("EIGENSCALE_OVERWRITE", "", 1);
+  EXPECT_THAT(complaint("--seed=1"), testing::HasSubstr("overwrite"));
+  ::setenv("EIGENSCALE_OVERWRITE", "no", 1);
+  EXPECT_EQ(complaint("--seed=1"), "");
+  ::unsetenv("EIGENSCALE_OVERWRITE");
+  EXPECT_THAT(complaint("--output="), testing::HasSubstr("output"));
+
+  const test::SharedDirectory directory;
+  const auto file = (directory.path() / "run.ini").string();
+  std::ofstream(file) << "overwrite=\n";
+  EXPECT_THAT(complaint("--config", file.c_str()), testing::HasSubstr("overwrite"));
+}
+
+TEST(ProgramOptions, TakesArgumentsWithoutANameWhereTheyHaveOne) {
+  auto options = example();
+  options.name_positional("data");
+  parse(options, "a.npy", "--seed", "2", "b.npy");
+  EXPECT_EQ(options.get<std::vector<std::string>>("data"),
+            (std::vector<std::string>{"a.npy", "b.npy"}));
+}
+
+TEST(ProgramOptions, AnyValueIsRepeatedByTheEffectiveConfiguration) {
+  const test::SharedDirectory directory;
+  const auto file = (directory.path() / "run.ini").string();
+  for (const std::string value :
+       {"a#b", " # a", "a # b", "line\nend", " ends with space ", "\"quoted\"", "back\\slash",
+        "tab\t", "[section]", "a=b", "\xef\xbb\xbf", "\r"}) {
+    auto options = example();
+    parse(options, "--output", value.c_str(), "--data", value.c_str(), "--data", "second");
+    std::ofstream(file) << options.configuration();
+    auto again = example();
+    parse(again, "--config", file.c_str());
+    EXPECT_EQ(again.get<std::string>("output"), value);
+    EXPECT_EQ(again.configuration(), options.configuration());
+  }
 }
 
 TEST(ProgramOptions, EffectiveConfigurationReadsBack) {

@@ -1,19 +1,26 @@
 #include "eigenscale/report/run_comparison.h"
 
+#include "eigenscale/comm/agreement.h"
+#include "eigenscale/core/atomic_file.h"
 #include "eigenscale/core/errors.h"
-#include "eigenscale/report/run_directory.h"
 #include "support/mpi_test.h"
 
 namespace eigenscale {
 namespace {
 
-using test::world;
+/// [collective]
+void write_summary(const std::filesystem::path& directory, const std::string& text) {
+  on_first_rank(test::world(), [&] {
+    std::filesystem::create_directories(directory);
+    write_file(directory / "summary.json", text);
+  });
+}
 
 TEST(RunComparison, ShowsOneLineARun) {
   const test::SharedDirectory shared;
   for (const char* name : {"one", "two"}) {
-    RunDirectory(world(), shared.path() / name)
-        .write("summary.json", R"({"program": "p", "ranks": 2, "metrics": {"accuracy": 0.75}})");
+    write_summary(shared.path() / name,
+                  R"({"program": "p", "ranks": 2, "metrics": {"accuracy": 0.75}})");
   }
   const auto table = compare_runs({shared.path() / "one", shared.path() / "two"});
   EXPECT_EQ(std::count(table.begin(), table.end(), '\n'), 3);
@@ -23,7 +30,7 @@ TEST(RunComparison, ShowsOneLineARun) {
 TEST(RunComparison, NamesTheDirectoryWithoutARun) {
   const test::SharedDirectory shared;
   EXPECT_THROW(compare_runs({shared.path()}), InputError);
-  RunDirectory(world(), shared.path()).write("summary.json", "{ not json");
+  write_summary(shared.path(), "{ not json");
   EXPECT_THROW(compare_runs({shared.path()}), InputError);
 }
 

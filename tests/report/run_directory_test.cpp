@@ -2,6 +2,8 @@
 
 #include <fstream>
 
+#include "eigenscale/comm/agreement.h"
+#include "eigenscale/core/atomic_file.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/report/metrics_log.h"
 #include "eigenscale/report/phase_timers.h"
@@ -11,12 +13,40 @@
 namespace eigenscale {
 namespace {
 
+namespace fs = std::filesystem;
 using test::world;
 
-/// The agreed error that opening `path` gives on every rank.
-ExitCode refusal(const std::filesystem::path& path, const EarlierRun& earlier = {}) {
+const RunFiles kFiles = {.inputs = {}, .outputs = {"labels.npy", "data.npy", "whitened.h5"}};
+
+/// [collective] A text file, of nobody's run.
+void place(const fs::path& path, const std::string& text = "text") {
+  on_first_rank(world(), [&] {
+    fs::create_directories(path.parent_path());
+    write_file(path, text);
+  });
+}
+
+/// [collective] A finished run with labels and a run's other files.
+void finished_run(const fs::path& path) {
+  RunDirectory directory(world(), path);
+  directory.claim("eigenscale-test", "seed=1\n", kFiles);
+  directory.write("labels.npy", "labels");
+  directory.write("summary.json", "{}");
+}
+
+/// [collective] True on all ranks while `path` is there; none goes on before every one has looked.
+bool all_see(const fs::path& path) {
+  const bool found = fs::exists(path);
+  world().barrier();
+  return found;
+}
+
+/// The agreed error that claiming `path` gives on every rank.
+ExitCode refusal(const fs::path& path, const EarlierRun& earlier = {},
+                 const RunFiles& files = kFiles) {
   try {
-    const RunDirectory directory(world(), path, earlier);
+    RunDirectory directory(world(), path, earlier);
+    directory.claim("eigenscale-test", "seed=1\n", files);
   } catch (const Error& error) {
     EXPECT_TRUE(error.agreed());
     EXPECT_THAT(error.what(), testing::HasSubstr(path.string()));
@@ -27,75 +57,120 @@ ExitCode refusal(const std::filesystem::path& path, const EarlierRun& earlier = 
 
 TEST(RunDirectory, IsCreatedWithItsParents) {
   const test::SharedDirectory shared;
-  const RunDirectory directory(world(), shared.path() / "a" / "b");
+  RunDirectory directory(world(), shared.path() / "a" / "b");
+  EXPECT_FALSE(all_see(shared.path() / "a"));  // looking changes nothing
+  directory.claim("eigenscale-test", "seed=1\n");
   directory.write("note.txt", "text");
-  EXPECT_TRUE(std::filesystem::exists(directory.file("note.txt")));
+  EXPECT_TRUE(all_see(directory.file("note.txt")));
+  EXPECT_TRUE(all_see(directory.file("environment.json")));
 }
 
 TEST(RunDirectory, RefusesAFinishedRunUnlessItMayBeReplaced) {
   const test::SharedDirectory shared;
   const auto path = shared.path() / "run";
-  RunDirectory(world(), path).write("summary.json", "{}");
+  finished_run(path);
   EXPECT_EQ(refusal(path), ExitCode::kOptions);
-  EXPECT_TRUE(std::filesystem::exists(path / "summary.json"));
-  world().barrier();  // every rank has looked
-  EXPECT_EQ(refusal(path, {.overwrite = true, .inputs = {}}), ExitCode::kDone);
-  world().barrier();
-  EXPECT_FALSE(std::filesystem::exists(path / "summary.json"));
+  EXPECT_TRUE(all_see(path / "summary.json"));
+  EXPECT_EQ(refusal(path, {.overwrite = true}), ExitCode::kDone);
+  EXPECT_FALSE(all_see(path / "summary.json"));
+  EXPECT_FALSE(all_see(path / "labels.npy"));
 }
 
-TEST(RunDirectory, OverwritingKeepsWhatIsNotOurs) {
+TEST(RunDirectory, RemovesNothingBeforeItIsClaimed) {
   const test::SharedDirectory shared;
-  const auto path = shared.path() / "run";
-  RunDirectory(world(), path).write("thesis.tex", "text");
-  const RunDirectory again(world(), path, {.overwrite = true, .inputs = {}});
-  EXPECT_TRUE(std::filesystem::exists(path / "thesis.tex"));
+  finished_run(shared.path());
+  const RunDirectory directory(world(), shared.path(), {.overwrite = true});
+  EXPECT_TRUE(all_see(shared.path() / "summary.json"));
+  EXPECT_TRUE(all_see(shared.path() / "labels.npy"));
+}
+
+TEST(RunDirectory, OverwritingTakesWhatTheEarlierProgramWrote) {
+  const test::SharedDirectory shared;
+  finished_run(shared.path());
+  place(shared.path() / "thesis.tex");
+  EXPECT_EQ(refusal(shared.path(), {.overwrite = true}, {.inputs = {}, .outputs = {"other.npy"}}),
+            ExitCode::kDone);
+  EXPECT_FALSE(all_see(shared.path() / "labels.npy"));
+  EXPECT_TRUE(all_see(shared.path() / "thesis.tex"));
+}
+
+TEST(RunDirectory, NamesInTheEnvironmentStayInTheDirectory) {
+  const test::SharedDirectory shared;
+  place(shared.path() / "victim");
+  place(shared.path() / "run" / "configuration.ini");
+  place(shared.path() / "run" / "environment.json", R"({"outputs": ["../victim", "..", "."]})");
+  EXPECT_EQ(refusal(shared.path() / "run", {.overwrite = true}), ExitCode::kDone);
+  EXPECT_TRUE(all_see(shared.path() / "victim"));
 }
 
 TEST(RunDirectory, LeavesFilesThatOnlyLookLikeARunsAlone) {
   const test::SharedDirectory shared;
-  RunDirectory(world(), shared.path()).write("labels.npy", "somebody's");
+  place(shared.path() / "data.npy", "somebody's");
   EXPECT_EQ(refusal(shared.path()), ExitCode::kOptions);
-  EXPECT_TRUE(std::filesystem::exists(shared.path() / "labels.npy"));
+  EXPECT_TRUE(all_see(shared.path() / "data.npy"));
+  // A run that ended early was here, too, but of a program without data.npy.
+  const RunFiles others = {.inputs = {}, .outputs = {"labels.npy"}};
+  EXPECT_EQ(refusal(shared.path(), {}, others), ExitCode::kDone);
+  EXPECT_EQ(refusal(shared.path()), ExitCode::kOptions);
+  EXPECT_TRUE(all_see(shared.path() / "data.npy"));
 }
 
 TEST(RunDirectory, ReplacesWhatARunLeftThatEndedEarly) {
   const test::SharedDirectory shared;
-  const RunDirectory first(world(), shared.path());
-  first.write("configuration.ini", "seed=1");
-  first.write("metrics.jsonl", "{}");
   EXPECT_EQ(refusal(shared.path()), ExitCode::kDone);
-  world().barrier();
-  EXPECT_FALSE(std::filesystem::exists(shared.path() / "metrics.jsonl"));
+  place(shared.path() / "metrics.jsonl", "{}");
+  place(shared.path() / "labels.npy");
+  place(temporary_name(shared.path() / "labels.npy", "killed"));
+  EXPECT_EQ(refusal(shared.path()), ExitCode::kDone);
+  EXPECT_FALSE(all_see(shared.path() / "metrics.jsonl"));
+  EXPECT_FALSE(all_see(shared.path() / "labels.npy"));
+  EXPECT_FALSE(all_see(temporary_name(shared.path() / "labels.npy", "killed")));
 }
 
 TEST(RunDirectory, NeverRemovesWhatIsToBeRead) {
   const test::SharedDirectory shared;
-  const RunDirectory first(world(), shared.path());
-  first.write("configuration.ini", "seed=1");
-  for (const char* name : {"pretrained.safetensors", "whitened.h5"}) {
-    first.write(name, "needed");
-    const auto dataset = std::string(name).ends_with(".h5") ? ":whitened" : "";
-    const EarlierRun earlier = {.overwrite = true,
-                                .inputs = {(shared.path() / name).string() + dataset}};
-    EXPECT_EQ(refusal(shared.path(), earlier), ExitCode::kOptions);
-    EXPECT_TRUE(std::filesystem::exists(shared.path() / name));
+  finished_run(shared.path());
+  place(shared.path() / "whitened.h5");
+  place(shared.path() / "checkpoints" / "step-1" / "model.safetensors");
+  const RunFiles training = {.inputs = {}, .outputs = {"checkpoints"}};
+  for (const auto& [name, files] : std::initializer_list<std::pair<const char*, RunFiles>>{
+           {"labels.npy", kFiles},
+           {"whitened.h5:whitened", kFiles},
+           {"checkpoints/step-1/model.safetensors", training}}) {
+    auto reading = files;
+    reading.inputs = {(shared.path() / name).string()};
+    EXPECT_EQ(refusal(shared.path(), {.overwrite = true}, reading), ExitCode::kOptions) << name;
+    EXPECT_TRUE(all_see(shared.path() / "labels.npy"));
+    EXPECT_TRUE(all_see(shared.path() / "checkpoints" / "step-1" / "model.safetensors"));
   }
 }
 
 TEST(RunDirectory, RefusesAFileAndWhatCannotBeWritten) {
   const test::SharedDirectory shared;
-  RunDirectory(world(), shared.path()).write("file", "text");
+  place(shared.path() / "file");
   EXPECT_EQ(refusal(shared.path() / "file"), ExitCode::kOutput);
   EXPECT_EQ(refusal(shared.path() / "file" / "below"), ExitCode::kOutput);
   EXPECT_EQ(refusal("/proc/eigenscale-run"), ExitCode::kOutput);
 }
 
+TEST(RunDirectory, BelongsToOneRunAtATime) {
+  const test::SharedDirectory shared;
+  {
+    RunDirectory first(world(), shared.path());
+    first.claim("eigenscale-test", "seed=1\n");
+    EXPECT_EQ(refusal(shared.path(), {.overwrite = true}), ExitCode::kOptions);
+    world().barrier();
+  }
+  EXPECT_EQ(refusal(shared.path()), ExitCode::kDone);
+}
+
 TEST(RunDirectory, GathersOneValuePerRank) {
-  const auto all = gather_json(world(), {{"rank", world().rank()}});
-  ASSERT_EQ(all.size(), static_cast<std::size_t>(world().size()));
-  for (int rank = 0; rank < world().size(); ++rank) {
+  const auto all =
+      gather_json(world(), {{"rank", world().rank()}, {"text", std::string(world().rank(), 'x')}});
+  ASSERT_EQ(all.size(), world().rank() == 0 ? static_cast<std::size_t>(world().size()) : 0U);
+  for (int rank = 0; rank < std::ssize(all); ++rank) {
     EXPECT_EQ(all[rank]["rank"], rank);
+    EXPECT_EQ(all[rank]["text"].get<std::string>().size(), static_cast<std::size_t>(rank));
   }
 }
 

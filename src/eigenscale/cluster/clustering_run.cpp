@@ -7,17 +7,10 @@
 #include "eigenscale/cluster/clustering_report.h"
 #include "eigenscale/comm/agreement.h"
 #include "eigenscale/core/log.h"
-#include "eigenscale/core/memory.h"
 #include "eigenscale/core/shape_text.h"
-#include "eigenscale/core/trace.h"
 #include "eigenscale/data/labels.h"
 #include "eigenscale/data/npy_file.h"
 #include "eigenscale/nn/safetensors.h"
-#include "eigenscale/report/metrics_log.h"
-#include "eigenscale/report/phase_timers.h"
-#include "eigenscale/report/progress.h"
-#include "eigenscale/report/run_directory.h"
-#include "eigenscale/report/summary.h"
 
 namespace eigenscale {
 namespace {
@@ -73,6 +66,11 @@ AutoencoderSpecification specification(const ClusteringRunOptions& options,
   } else if (result.kind == EncoderKind::kPerceptron) {
     result.widths = settings.channels;
   }
+  if (result.kind == EncoderKind::kNone && !options.clustering.pretrained.empty()) {
+    throw OptionError(
+        "--pretrained is the weights of an encoder, and there is none: give --encoder "
+        "or --preset");
+  }
   check_specification(result);
   return result;
 }
@@ -81,53 +79,39 @@ nlohmann::json to_json(const ClusteringMetrics& metrics) {
   return {{"accuracy", metrics.accuracy}, {"nmi", metrics.nmi}, {"ari", metrics.ari}};
 }
 
-nlohmann::json warnings(const ClusteringOptions& options, const ClusteringResult& result) {
-  auto list = nlohmann::json::array();
+void warn(Run& run, const ClusteringOptions& options, const ClusteringResult& result) {
   if (result.isolated > 0) {
-    list.push_back(std::to_string(result.isolated) +
-                   " samples have no affinity to any other; their cluster is arbitrary");
+    run.warn(std::to_string(result.isolated) +
+             " samples have no affinity to any other; their cluster is arbitrary");
   }
   if (result.found_clusters < options.clusters) {
-    list.push_back("only " + std::to_string(result.found_clusters) + " of " +
-                   std::to_string(options.clusters) + " clusters have members");
+    run.warn("only " + std::to_string(result.found_clusters) + " of " +
+             std::to_string(options.clusters) + " clusters have members");
   }
   if (result.components > options.clusters) {
-    list.push_back("the affinity falls into at least " + std::to_string(result.components) +
-                   " unconnected parts, more than clusters: raise --threshold");
+    run.warn("the affinity falls into at least " + std::to_string(result.components) +
+             " unconnected parts, more than clusters: raise --threshold");
   }
   const auto& singular = result.latent_singular_values;
   if (singular.defined() && singular.numel() > 2) {
     const double share =
         (singular[0].square() / singular.square().sum().clamp_min(1e-300)).item<double>();
     if (singular[1].item<double>() < 1e-3 * singular[0].item<double>()) {
-      list.push_back("the latents have collapsed onto one direction (it holds " +
-                     std::to_string(share) + " of their energy)");
+      run.warn("the latents have collapsed onto one direction (it holds " + std::to_string(share) +
+               " of their energy)");
     }
   }
-  return list;
 }
 
-/// One run: owns what all phases write to.
+/// What is clustered, and what its phases write to.
 class ClusteringRun {
  public:
-  ClusteringRun(const Communicator& world, const ClusteringRunOptions& options)
-      : world_(world),
-        options_(options),
-        startup_bytes_(peak_memory_bytes()),
-        directory_(world, options.output,
-                   {options.overwrite,
-                    false,
-                    {options.data, options.labels, options.clustering.pretrained}}),
-        log_(world, directory_.file("metrics.jsonl")),
-        progress_mode_(Progress::parse(options.progress)) {
-    directory_.write_setting(options.configuration);
-    if (options.trace) {
-      start_trace();
-    }
-  }
+  ClusteringRun(const Communicator& world, const RunOptions& run,
+                const ClusteringRunOptions& options)
+      : world_(world), options_(options), run_(world, run) {}
 
   void run() {
-    timers_.begin("read");
+    run_.phase("read");
     const auto samples =
         load_samples(world_, options_.data, options_.clustering.precision, options_.scale);
     std::optional<torch::Tensor> classes;
@@ -135,16 +119,18 @@ class ClusteringRun {
       classes = load_labels(world_, options_.labels, samples.partition);
     }
     const auto clustering = complete_options(samples);
+    run_.claim({.inputs = {options_.data, options_.labels, clustering.pretrained},
+                .outputs = {"labels.npy", "embedding.npy", "pretrained.safetensors"}});
+    run_.open_log();
     spdlog::info("{} samples of {} numbers in {} clusters on {} ranks, grid {}x{}, {} threads each",
                  samples.partition.rows(), clustering.autoencoder.features, clustering.clusters,
                  world_.size(), clustering.grid_rows, clustering.grid_columns,
                  torch::get_num_threads());
 
     ClusteringResult result = cluster_samples(world_, samples, classes, clustering, events());
-    end_progress();
-    timers_.begin("write");
-    write_npy(world_, directory_.file("labels.npy"), result.labels);
-    write_npy(world_, directory_.file("embedding.npy"), result.embedding);
+    run_.phase("write");
+    write_npy(world_, run_.file("labels.npy"), result.labels);
+    write_npy(world_, run_.file("embedding.npy"), result.embedding);
     finish(samples, clustering, result);
   }
 
@@ -152,10 +138,10 @@ class ClusteringRun {
   ClusteringOptions complete_options(const Samples& samples) {
     auto clustering = options_.clustering;
     on_all_ranks(world_, [&] {
-      if (!options_.has_preset) {
-        clustering.settings = default_settings(samples.partition.rows(), clustering.clusters);
-        options_.override_settings(clustering.settings);
-      }
+      clustering.settings = with_overrides(
+          options_.preset.empty() ? default_settings(samples.partition.rows(), clustering.clusters)
+                                  : preset(options_.preset, clustering.clusters),
+          options_.overrides);
       clustering.autoencoder = specification(options_, clustering.settings, samples);
     });
     // Collective inside, so outside of on_all_ranks; every rank finds the same.
@@ -167,7 +153,7 @@ class ClusteringRun {
     const auto [rows, columns] = ProcessGrid::squarest(world_.size());
     clustering.grid_rows = options_.grid[0] > 0 ? options_.grid[0] : rows;
     clustering.grid_columns = options_.grid[0] > 0 ? options_.grid[1] : columns;
-    if (clustering.grid_rows * clustering.grid_columns != world_.size()) {
+    if (std::int64_t{clustering.grid_rows} * clustering.grid_columns != world_.size()) {
       throw Error(ExitCode::kOptions,
                   "--grid is " + std::to_string(clustering.grid_rows) + "x" +
                       std::to_string(clustering.grid_columns) + " but there are " +
@@ -180,61 +166,41 @@ class ClusteringRun {
 
   ClusteringEvents events() {
     ClusteringEvents events;
-    events.phase = [this](const std::string& phase) {
-      end_progress();
-      timers_.begin(phase);
-      spdlog::info("{} ...", phase);
-    };
+    events.phase = [this](const std::string& phase) { run_.phase(phase); };
     events.epoch = [this](const EpochReport& epoch) {
       history_.epochs.push_back(epoch);
-      log_.write({{"phase", "pretrain"},
-                  {"initialization", epoch.initialization},
-                  {"epoch", epoch.epoch},
-                  {"loss", epoch.loss},
-                  {"rmse", epoch.rmse}});
-      progress("pretrain", settings_.pretrain_epochs, epoch.epoch,
-               "RMSE " + fmt::format("{:.5g}", epoch.rmse));
+      run_.log({{"phase", "pretrain"},
+                {"initialization", epoch.initialization},
+                {"epoch", epoch.epoch},
+                {"loss", epoch.loss},
+                {"rmse", epoch.rmse}});
+      run_.progress("pretrain", settings_.pretrain_epochs, epoch.epoch,
+                    fmt::format("RMSE {:.5g}", epoch.rmse));
       return true;
     };
     events.step = [this](const FineTuningStep& step) {
       history_.steps.push_back(step);
-      log_.write({{"phase", "finetune"},
-                  {"step", step.step},
-                  {"loss", step.loss},
-                  {"reconstruction", step.reconstruction},
-                  {"self_expression", step.self_expression},
-                  {"coefficient_penalty", step.coefficient_penalty}});
-      progress("finetune", settings_.finetune_steps, step.step,
-               "loss " + fmt::format("{:.6g}", step.loss));
+      run_.log({{"phase", "finetune"},
+                {"step", step.step},
+                {"loss", step.loss},
+                {"reconstruction", step.reconstruction},
+                {"self_expression", step.self_expression},
+                {"coefficient_penalty", step.coefficient_penalty}});
+      run_.progress("finetune", settings_.finetune_steps, step.step,
+                    fmt::format("loss {:.6g}", step.loss));
       return true;
     };
     events.pretrained = [this](Autoencoder& autoencoder) {
-      end_progress();
       on_first_rank(world_, [&] {
-        write_safetensors(directory_.file("pretrained.safetensors"), named_parameters(autoencoder));
+        write_safetensors(run_.file("pretrained.safetensors"), named_parameters(autoencoder));
       });
     };
     return events;
   }
 
-  void progress(const char* label, std::int64_t steps, std::int64_t step, const std::string& text) {
-    if (!progress_) {
-      progress_.emplace(label, steps, progress_mode_, world_.rank() == 0);
-    }
-    progress_->update(step, text);
-  }
-
-  void end_progress() {
-    if (progress_) {
-      progress_->finish();
-      progress_.reset();
-    }
-  }
-
   void finish(const Samples& samples, const ClusteringOptions& clustering,
               const ClusteringResult& result) {
-    timers_.end();
-    auto summary = make_summary(world_, "eigenscale-cluster", options_.device, startup_bytes_);
+    auto& summary = run_.summary();
     for (const auto& [name, metrics] : result.metrics) {
       if (name.empty()) {
         summary["metrics"].update(to_json(metrics));
@@ -242,7 +208,6 @@ class ClusteringRun {
         summary["metrics"][name] = to_json(metrics);
       }
     }
-    summary["seconds"] = timers_.reduce(world_);
     summary["choices"] = result.choices;
     summary["choices"]["grid"] =
         std::to_string(clustering.grid_rows) + "x" + std::to_string(clustering.grid_columns);
@@ -252,54 +217,42 @@ class ClusteringRun {
       summary["choices"]["pretraining_rmse"] = result.pretraining->last.rmse;
       summary["choices"]["pretraining_stopped_by"] = result.pretraining->stopped_by;
     }
-    summary["counters"] = counters();
-    summary["warnings"] = warnings(clustering, result);
-    for (const auto& warning : summary["warnings"]) {
-      spdlog::warn("warning: {}", warning.get<std::string>());
-    }
-    directory_.write("report.html",
-                     clustering_report(world_, samples, clustering, result, history_, summary));
-    if (options_.trace) {
-      directory_.write("trace.json", gather_trace(world_));
-    }
-    directory_.write("summary.json", summary.dump(2) + "\n");
-    announce(summary);
+    warn(run_, clustering, result);
+    announce(summary["metrics"]);
+    run_.finish([&](const nlohmann::json& whole) {
+      return clustering_report(world_, samples, clustering, result, history_, whole);
+    });
   }
 
-  void announce(const nlohmann::json& summary) const {
-    for (const auto& [name, value] : summary["metrics"].items()) {
+  static void announce(const nlohmann::json& metrics) {
+    const auto line = [](const std::string& name, const nlohmann::json& value) {
+      spdlog::info("  {:<26} accuracy {:.4f}  NMI {:.4f}  ARI {:.4f}", name,
+                   value["accuracy"].get<double>(), value["nmi"].get<double>(),
+                   value["ari"].get<double>());
+    };
+    for (const auto& [name, value] : metrics.items()) {
       if (value.is_object()) {
-        spdlog::info("  {:<26} accuracy {:.4f}  NMI {:.4f}  ARI {:.4f}", name,
-                     value["accuracy"].get<double>(), value["nmi"].get<double>(),
-                     value["ari"].get<double>());
+        line(name, value);
       }
     }
-    if (summary["metrics"].contains("accuracy")) {
-      const auto& metrics = summary["metrics"];
-      spdlog::info("  {:<26} accuracy {:.4f}  NMI {:.4f}  ARI {:.4f}", "result",
-                   metrics["accuracy"].get<double>(), metrics["nmi"].get<double>(),
-                   metrics["ari"].get<double>());
+    if (metrics.contains("accuracy")) {
+      line("result", metrics);
     }
-    spdlog::info("done in {:.1f} s: {}", summary["seconds"]["total"].get<double>(),
-                 directory_.file("report.html").string());
   }
 
   const Communicator& world_;
   const ClusteringRunOptions& options_;
-  std::int64_t startup_bytes_;
-  PhaseTimers timers_;
-  RunDirectory directory_;
-  MetricsLog log_;
-  Progress::Mode progress_mode_;
-  std::optional<Progress> progress_;
+  Run run_;
   ClusteringSettings settings_;
   ClusteringHistory history_;
 };
 
 }  // namespace
 
-void run_clustering(const Communicator& world, const ClusteringRunOptions& options) {
-  ClusteringRun(world, options).run();
+ExitCode run_clustering(const Communicator& world, const RunOptions& run,
+                        const ClusteringRunOptions& options) {
+  ClusteringRun(world, run, options).run();
+  return ExitCode::kDone;
 }
 
 }  // namespace eigenscale

@@ -75,6 +75,28 @@ ClusteringSettings extended_yale_b(std::int64_t clusters) {
 
 }  // namespace
 
+ClusteringSettings with_overrides(ClusteringSettings settings,
+                                  const ClusteringOverrides& overrides) {
+  const auto set = [](const auto& override, auto& setting) {
+    if (override) {
+      setting = *override;
+    }
+  };
+  set(overrides.encoder, settings.encoder);
+  set(overrides.channels, settings.channels);
+  set(overrides.kernels, settings.kernels);
+  set(overrides.image_shape, settings.image_shape);
+  set(overrides.norm, settings.norm);
+  set(overrides.weight_coefficient, settings.weight_coefficient);
+  set(overrides.weight_self_expression, settings.weight_self_expression);
+  set(overrides.threshold, settings.threshold);
+  set(overrides.subspace_dim, settings.subspace_dim);
+  set(overrides.affinity_power, settings.affinity_power);
+  set(overrides.pretrain_epochs, settings.pretrain_epochs);
+  set(overrides.finetune_steps, settings.finetune_steps);
+  return settings;
+}
+
 ClusteringSettings preset(const std::string& name, std::int64_t clusters) {
   if (name == "orl") {
     return orl();

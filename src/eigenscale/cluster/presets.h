@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,26 @@ struct ClusteringSettings {
   std::int64_t pretrain_epochs = 0;  // the most; the stop rule may end it before
   std::int64_t finetune_steps = 0;
 };
+
+/// What a user sets of them; the rest comes from a preset or from the number of samples.
+struct ClusteringOverrides {
+  std::optional<std::string> encoder;
+  std::optional<std::vector<std::int64_t>> channels;
+  std::optional<std::vector<std::int64_t>> kernels;
+  std::optional<std::vector<std::int64_t>> image_shape;
+  std::optional<CoefficientNorm> norm;
+  std::optional<double> weight_coefficient;
+  std::optional<double> weight_self_expression;
+  std::optional<double> threshold;
+  std::optional<std::int64_t> subspace_dim;
+  std::optional<double> affinity_power;
+  std::optional<std::int64_t> pretrain_epochs;
+  std::optional<std::int64_t> finetune_steps;
+};
+
+/// `settings` with what `overrides` sets.
+ClusteringSettings with_overrides(ClusteringSettings settings,
+                                  const ClusteringOverrides& overrides);
 
 /// The settings of `name` for K clusters. Throws OptionError for an unknown name.
 ClusteringSettings preset(const std::string& name, std::int64_t clusters);

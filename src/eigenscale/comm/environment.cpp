@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdlib>
 #include <iostream>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -62,6 +63,8 @@ Environment::Environment(int& argc, char**& argv) {
   check_mpi(MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided), "MPI_Init_thread");
   world_ = std::make_unique<MpiCommunicator>(MPI_COMM_WORLD);
   if (provided < MPI_THREAD_MULTIPLE) {
+    world_.reset();
+    MPI_Finalize();  // the destructor of what was never made does not
     throw CommunicationError("this MPI library offers no MPI_THREAD_MULTIPLE: " +
                              library_version());
   }
@@ -96,27 +99,30 @@ std::string Environment::host_name() {
 int run_program(
     int argc, char** argv,
     const std::function<int(const Communicator& world, int argc, char** argv)>& program) {
-  Environment environment(argc, argv);
-  const Communicator& world = environment.world();
-  const auto abort_all = [&](ExitCode code, const char* message) {
+  std::optional<Environment> environment;
+  const auto end = [&](const std::string& message, ExitCode code, bool agreed) {
+    if (!environment || agreed) {
+      if ((!environment || environment->world().rank() == 0) && !message.empty()) {
+        std::cerr << "eigenscale: " << message << std::endl;
+      }
+      return static_cast<int>(code);
+    }
+    const Communicator& world = environment->world();
     std::cerr << "eigenscale: rank " << world.rank() << " on " << Environment::host_name() << ": "
               << message << std::endl;
     MPI_Abort(mpi_handle(world), static_cast<int>(code));
     return static_cast<int>(code);
   };
   try {
-    refuse_silent_singletons(world);
-    share_cores(world);
-    return program(world, argc, argv);
+    environment.emplace(argc, argv);
+    refuse_silent_singletons(environment->world());
+    share_cores(environment->world());
+    return program(environment->world(), argc, argv);
   } catch (const std::exception& caught) {
     const auto error = as_error(caught, ExitCode::kNumerical);
-    if (error.agreed()) {
-      if (world.rank() == 0 && *error.what() != '\0') {
-        std::cerr << "eigenscale: " << error.what() << std::endl;
-      }
-      return static_cast<int>(error.exit_code());
-    }
-    return abort_all(error.exit_code(), error.what());
+    return end(error.what(), error.exit_code(), error.agreed());
+  } catch (...) {
+    return end("an error of unknown type", ExitCode::kNumerical, false);
   }
 }
 

@@ -36,8 +36,9 @@ class Environment {
 };
 
 /// What every program's main returns: runs `program` in an Environment and turns errors into the
-/// documented exit codes. An agreed error is printed once and all ranks return its code; any other
-/// is printed with rank and host, and MPI_Abort ends all ranks with its code.
+/// documented exit codes, those of the Environment itself, too. An agreed error is printed once and
+/// all ranks return its code; any other is printed with rank and host, and MPI_Abort ends all ranks
+/// with its code.
 int run_program(
     int argc, char** argv,
     const std::function<int(const Communicator& world, int argc, char** argv)>& program);

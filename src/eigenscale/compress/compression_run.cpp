@@ -15,14 +15,10 @@
 #include "eigenscale/compress/output_difference.h"
 #include "eigenscale/core/atomic_file.h"
 #include "eigenscale/core/log.h"
-#include "eigenscale/core/memory.h"
 #include "eigenscale/core/random.h"
 #include "eigenscale/core/shape_text.h"
 #include "eigenscale/data/labelled_samples.h"
 #include "eigenscale/nn/network_specification.h"
-#include "eigenscale/report/phase_timers.h"
-#include "eigenscale/report/run_directory.h"
-#include "eigenscale/report/summary.h"
 #include "eigenscale/train/trainer.h"
 
 namespace eigenscale {
@@ -36,20 +32,12 @@ constexpr double kLatencySeconds = 0.5;
 
 class CompressionRun {
  public:
-  CompressionRun(const Communicator& world, const CompressionRunOptions& options)
-      : world_(world),
-        options_(options),
-        startup_bytes_(peak_memory_bytes()),
-        directory_(
-            world, options.output,
-            {options.overwrite,
-             false,
-             {options.data, options.labels, options.validation_data, options.validation_labels}}) {
-    directory_.write_setting(options.configuration);
-  }
+  CompressionRun(const Communicator& world, const RunOptions& run,
+                 const CompressionRunOptions& options)
+      : world_(world), options_(options), run_(world, run) {}
 
   void run() {
-    timers_.begin("read");
+    run_.phase("read");
     on_all_ranks(world_, [&] {
       original_ = read_model(options_.model);
       make_network(world_, original_, torch::kFloat32,
@@ -60,20 +48,27 @@ class CompressionRun {
     });
     model_ = original_;
     validation_ = read_samples(options_.validation_data, options_.validation_labels);
+    if (options_.fine_tune_epochs > 0) {
+      training_ = read_samples(options_.data, options_.labels);
+    }
+    const std::filesystem::path model = options_.model;
+    run_.claim({.inputs = {model / "model.json", model / "model.safetensors", options_.data,
+                           options_.labels, options_.validation_data, options_.validation_labels},
+                .outputs = {"model.safetensors", "model.json", "model.onnx"}});
     choose_samples();
     outputs_ = double_outputs(world_, original_, samples_);
-    timers_.begin("compress");
+    run_.phase("compress");
     remove();
     if (options_.energy) {
       factorize_layers();
     }
     if (options_.fine_tune_epochs > 0) {
-      timers_.begin("fine-tune");
+      run_.phase("fine-tune");
       fine_tune();
     }
-    timers_.begin("measure");
+    run_.phase("measure");
     measure();
-    timers_.begin("write");
+    run_.phase("write");
     write();
   }
 
@@ -147,7 +142,6 @@ class CompressionRun {
   }
 
   void fine_tune() {
-    const auto training = read_samples(options_.data, options_.labels);
     const auto network = make_network(world_, model_, torch::kFloat32, "the smaller network");
     TrainerOptions options;
     options.epochs = options_.fine_tune_epochs;
@@ -160,28 +154,29 @@ class CompressionRun {
     options.learning_rate.kind = LearningRateSchedule::Kind::kCosine;
     options.learning_rate.base = options_.learning_rate;
     options.learning_rate.epochs = static_cast<double>(options_.fine_tune_epochs);
-    const double before = evaluate(world_, *network, *training, options_.scale).loss;
-    Trainer trainer(world_, *network, *training, nullptr, options);
+    const double before = evaluate(world_, *network, *training_, options_.scale).loss;
+    Trainer trainer(world_, *network, *training_, nullptr, options);
     TrainingEvents events;
-    events.epoch = [](const TrainingEpoch& epoch) {
+    events.step = [&](const StepReport& step) {
+      const std::int64_t batch = options_.batch_size;
+      run_.progress("fine-tune", (training_->count() + batch - 1) / batch * options.epochs,
+                    step.step, fmt::format("loss {:.4f}", step.loss));
+    };
+    events.epoch = [this](const TrainingEpoch& epoch) {
+      run_.interrupt_progress();
       spdlog::info("epoch {:>3}: loss {:.4f}, error {:.4f} ({:.1f} s)", epoch.epoch,
                    epoch.training_loss, epoch.training_error, epoch.seconds);
     };
     trainer.run(events);
-    const double after = evaluate(world_, *network, *training, options_.scale).loss;
+    const double after = evaluate(world_, *network, *training_, options_.scale).loss;
     if (after > before) {
-      warn(
+      run_.warn(
           fmt::format("fine-tuning raised the loss on --data from {:.4g} to {:.4g}; the network "
                       "from before it is kept. Lower --learning-rate {:g}",
                       before, after, options_.learning_rate));
       return;
     }
     model_.tensors = trainer.best_model();
-  }
-
-  void warn(const std::string& text) {
-    warnings_.push_back(text);
-    spdlog::warn("warning: {}", text);
   }
 
   Json sizes(const SavedModel& model) {
@@ -225,22 +220,17 @@ class CompressionRun {
 
   void write() {
     on_first_rank(world_, [&] {
-      write_model(directory_.path(), model_);
+      write_model(run_.directory(), model_);
       if (options_.onnx) {
-        AtomicFile file(directory_.file("model.onnx"));
+        AtomicFile file(run_.file("model.onnx"));
         file.write(onnx_model(model_));
         file.commit();
       }
     });
-    auto summary = make_summary(world_, "eigenscale-compress", options_.device, startup_bytes_);
+    auto& summary = run_.summary();
     summary["metrics"] = metrics_;
-    timers_.end();
-    summary["seconds"] = timers_.reduce(world_);
     summary["choices"]["energy_of"] = "squared singular values";
     summary["choices"]["threads"] = torch::get_num_threads();
-    summary["warnings"] = warnings_;
-    directory_.write("report.html", compression_report(options_.model, summary));
-    directory_.write("summary.json", summary.dump(2) + "\n");
     const auto& before = metrics_["before"];
     spdlog::info("{} of {} parameters, {:.3g} of {:.3g} MFLOP a sample",
                  metrics_["parameters"].get<std::int64_t>(),
@@ -250,18 +240,16 @@ class CompressionRun {
       spdlog::info("accuracy {:.4f}, before {:.4f}", metrics_["accuracy"].get<double>(),
                    before["accuracy"].get<double>());
     }
-    spdlog::info("done in {:.1f} s: {}", summary["seconds"]["total"].get<double>(),
-                 directory_.file("report.html").string());
+    run_.finish([&](const Json& whole) { return compression_report(options_.model, whole); });
   }
 
   const Communicator& world_;
   const CompressionRunOptions& options_;
-  std::int64_t startup_bytes_;
-  PhaseTimers timers_;
-  RunDirectory directory_;
+  Run run_;
   SavedModel original_;
   SavedModel model_;
   std::optional<LabelledSamples> validation_;
+  std::optional<LabelledSamples> training_;
   torch::Tensor samples_;
   torch::Tensor outputs_;  ///< of the original on them
   std::vector<RemovedNeurons> removed_;
@@ -269,20 +257,14 @@ class CompressionRun {
   OutputDifference after_removal_;
   std::optional<OutputDifference> after_factorization_;
   Json metrics_;
-  std::vector<std::string> warnings_;
 };
 
 }  // namespace
 
-void run_compression(const Communicator& world, const CompressionRunOptions& options) {
-  on_all_ranks(world, [&] {
-    std::error_code ignored;
-    if (std::filesystem::equivalent(options.model, options.output, ignored)) {
-      throw OptionError("--output is the folder of --model '" + options.model +
-                        "', which would be overwritten; give another one");
-    }
-  });
-  CompressionRun(world, options).run();
+ExitCode run_compression(const Communicator& world, const RunOptions& run,
+                         const CompressionRunOptions& options) {
+  CompressionRun(world, run, options).run();
+  return ExitCode::kDone;
 }
 
 }  // namespace eigenscale

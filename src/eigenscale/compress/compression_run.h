@@ -6,10 +6,11 @@
 
 #include "eigenscale/comm/communicator.h"
 #include "eigenscale/core/errors.h"
+#include "eigenscale/report/run.h"
 
 namespace eigenscale {
 
-/// One run of eigenscale-compress, from a model's folder to a smaller one's.
+/// What eigenscale-compress is asked to do, beside what every run is told.
 struct CompressionRunOptions {
   std::string model;
   /// Share of the squared singular values that a factorised layer keeps; none: no factorisation.
@@ -27,16 +28,13 @@ struct CompressionRunOptions {
   double learning_rate = 0.01;
   std::int64_t batch_size = 128;
   std::uint64_t seed = 1;
-  std::string output;
-  bool overwrite = false;
-  std::string device = "cpu";
-  std::string configuration;  ///< the effective options, to be kept
 };
 
 /// [collective] Takes out neurons, factorises layers, maybe trains on, verifies, measures, and
 /// writes model.safetensors, model.json, model.onnx, summary.json and report.html. Errors end with
 /// the documented exit codes on all ranks; NumericalError when taking out dead neurons changed the
 /// outputs by more than 1e-5 of the largest.
-void run_compression(const Communicator& world, const CompressionRunOptions& options);
+ExitCode run_compression(const Communicator& world, const RunOptions& run,
+                         const CompressionRunOptions& options);
 
 }  // namespace eigenscale

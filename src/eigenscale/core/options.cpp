@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
+#include <limits>
 #include <sstream>
 
+#include "eigenscale/core/configuration_file.h"
 #include "eigenscale/core/version.h"
 
 namespace eigenscale {
@@ -29,16 +30,38 @@ std::string option_of_variable(const po::options_description& options,
 
 }  // namespace
 
-ProgramOptions::ProgramOptions(std::string program, const std::string& purpose)
-    : program_(std::move(program)), purpose_(purpose) {
-  group("Every program")("config", po::value<std::string>(), "INI file of these option names")(
-      "output", po::value<std::string>(), "run directory, created")(
-      "seed", po::value<std::int64_t>()->default_value(1), "seed of all random numbers")(
-      "device", po::value<std::string>()->default_value("cpu"), "cpu or cuda")(
-      "log-level", po::value<std::string>()->default_value("info"),
-      "trace, debug, info, warning, error or off")("help", po::bool_switch(), "print this text")(
-      "version", po::bool_switch(), "print the version");
+// clang-format off
+ProgramOptions::ProgramOptions(std::string program, const std::string& purpose, Output output)
+    : program_(std::move(program)), purpose_(purpose), output_(output) {
+  group("Every program")
+      ("config", eigenscale::text(), "INI file of these option names")
+      ("output", eigenscale::text(), output == Output::kText
+           ? "folder, created, for what is printed" : "run directory, created")
+      ("seed", whole(std::numeric_limits<std::int64_t>::min(),
+                     std::numeric_limits<std::int64_t>::max())->default_value(1),
+       "seed of all random numbers")
+      ("device", one_of({"cpu", "cuda"})->default_value("cpu"), "cpu or cuda")
+      ("log-level",
+       one_of({"trace", "debug", "info", "warning", "error", "off"})->default_value("info"),
+       "trace, debug, info, warning, error or off")
+      ("collective-timeout", real(0)->default_value(1800),
+       "seconds after which a collective counts as dead; 0 for never")
+      ("help", flag(), "print this text")
+      ("version", flag(), "print the version");
+  if (output == Output::kText) {
+    return;
+  }
+  group("The run")
+      ("overwrite", flag(), "replace an earlier run in --output")
+      ("progress", one_of({"auto", "always", "never"})->default_value("auto"),
+       "auto, always or never")
+      ("trace", flag(), "write trace.json for chrome://tracing, all ranks");
+  if (output == Output::kResumableRun) {
+    group("Going on")
+        ("resume", flag(), "go on from the newest checkpoint in --output, if there is one");
+  }
 }
+// clang-format on
 
 po::options_description_easy_init ProgramOptions::group(const std::string& heading) {
   return groups_.emplace_back(heading).add_options();
@@ -51,25 +74,53 @@ void ProgramOptions::parse(int argc, const char* const* argv) {
   try {
     const int style =
         po::command_line_style::default_style & ~po::command_line_style::allow_guessing;
-    po::positional_options_description none;
-    po::store(po::command_line_parser(argc, argv).options(all_).positional(none).style(style).run(),
+    po::store(po::command_line_parser(argc, argv)
+                  .options(all_)
+                  .positional(positional_)
+                  .style(style)
+                  .run(),
               values_);
     po::store(po::parse_environment(
                   all_, [this](const std::string& name) { return option_of_variable(all_, name); }),
               values_);
     if (values_.contains("config")) {
-      const auto& path = values_["config"].as<std::string>();
-      std::ifstream file(path);
-      std::string text(std::istreambuf_iterator<char>(file), {});
-      if (!file.is_open() || file.bad()) {
-        throw OptionError("--config: cannot read '" + path + "'");
-      }
-      std::istringstream stream(text);
-      po::store(po::parse_config_file(stream, all_), values_);
+      read_file(values_["config"].as<std::string>());
     }
     po::notify(values_);
   } catch (const po::error& error) {
     throw OptionError(std::string(error.what()) + "; see " + program_ + " --help");
+  }
+  check_values();
+}
+
+void ProgramOptions::read_file(const std::string& path) {
+  po::parsed_options parsed(&all_);
+  for (const auto& entry : read_configuration(path)) {
+    if (all_.find_nothrow(entry.name, false) == nullptr || entry.name == "config") {
+      throw OptionError("--config: '" + path + "', line " + std::to_string(entry.line) +
+                        ": unknown option '" + entry.name + "'; see " + program_ + " --help");
+    }
+    parsed.options.emplace_back(entry.name, std::vector<std::string>{entry.value});
+  }
+  po::store(parsed, values_);
+}
+
+void ProgramOptions::check_values() const {
+  std::string complaints;
+  for (const auto& option : all_.options()) {
+    const auto& name = option->long_name();
+    const auto* checked = dynamic_cast<const CheckedOption*>(option->semantic().get());
+    if (checked == nullptr || !values_.contains(name)) {
+      continue;
+    }
+    try {
+      checked->check(name, values_[name].value());
+    } catch (const OptionError& error) {
+      complaints += (complaints.empty() ? "" : ". ") + std::string(error.what());
+    }
+  }
+  if (!complaints.empty()) {
+    throw OptionError(complaints);
   }
 }
 
@@ -89,32 +140,21 @@ std::string ProgramOptions::text() const {
   return text.str();
 }
 
-std::string ProgramOptions::choice(const std::string& name,
-                                   std::initializer_list<const char*> known) const {
-  const auto& value = get<std::string>(name);
-  std::string expected;
-  std::size_t position = 0;
-  for (const char* candidate : known) {
-    if (value == candidate) {
-      return value;
-    }
-    ++position;
-    expected += (position == 1 ? "" : position == known.size() ? " or " : ", ");
-    expected += candidate;
-  }
-  throw OptionError("--" + name + " is '" + value + "'; expected " + expected);
-}
-
 std::vector<std::int64_t> ProgramOptions::numbers(const std::string& name, char separator,
-                                                  const std::string& expected) const {
+                                                  const std::string& expected,
+                                                  std::size_t count) const {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
   const auto& text = get<std::string>(name);
   std::vector<std::int64_t> result;
+  std::int64_t product = 1;
   const char* next = text.data();
   const char* const end = next + text.size();
   while (true) {
     std::int64_t value = 0;
     const auto [stop, error] = std::from_chars(next, end, value);
-    if (error != std::errc() || value < 1 || (stop != end && *stop != separator)) {
+    if (error != std::errc() || value < 1 || value > kMost || (stop != end && *stop != separator) ||
+        (separator == 'x' && __builtin_mul_overflow(product, value, &product)) ||
+        (count > 0 && stop == end && result.size() + 1 != count)) {
       throw OptionError("--" + name + " is '" + text + "'; expected " + expected);
     }
     result.push_back(value);
@@ -136,7 +176,7 @@ std::vector<std::pair<std::string, double>> ProgramOptions::named_numbers(const 
     const char* const end = pair.data() + pair.size();
     const bool whole = equals != std::string::npos && equals > 0 &&
                        std::from_chars(pair.data() + equals + 1, end, value).ptr == end;
-    if (!whole || equals + 1 == pair.size() || !(value >= minimum)) {
+    if (!whole || equals + 1 == pair.size() || !(value >= minimum && value <= kMostReal)) {
       std::ostringstream message;
       message << "--" << name << " has '" << pair << "'; expected NAME=NUMBER of at least "
               << minimum;
@@ -145,28 +185,6 @@ std::vector<std::pair<std::string, double>> ProgramOptions::named_numbers(const 
     result.emplace_back(pair.substr(0, equals), value);
   }
   return result;
-}
-
-namespace {
-
-template <typename T>
-T require_at_least(const std::string& name, T value, T minimum) {
-  if (!(value >= minimum)) {
-    std::ostringstream message;
-    message << "--" << name << " is " << value << "; expected at least " << minimum;
-    throw OptionError(message.str());
-  }
-  return value;
-}
-
-}  // namespace
-
-std::int64_t ProgramOptions::at_least(const std::string& name, std::int64_t minimum) const {
-  return require_at_least(name, get<std::int64_t>(name), minimum);
-}
-
-double ProgramOptions::at_least(const std::string& name, double minimum) const {
-  return require_at_least(name, get<double>(name), minimum);
 }
 
 std::string ProgramOptions::configuration() const {
@@ -184,17 +202,19 @@ std::string ProgramOptions::listing(std::initializer_list<std::string_view> left
     if (std::ranges::find(left_out, name) != left_out.end()) {
       continue;
     }
-    text << name << "=";
     if (const auto* string = boost::any_cast<std::string>(&value.value())) {
-      text << *string;
+      text << configuration_line(name, *string) << "\n";
+    } else if (const auto* strings = boost::any_cast<std::vector<std::string>>(&value.value())) {
+      for (const auto& one : *strings) {
+        text << configuration_line(name, one) << "\n";
+      }
     } else if (const auto* integer = boost::any_cast<std::int64_t>(&value.value())) {
-      text << *integer;
+      text << name << "=" << *integer << "\n";
     } else if (const auto* number = boost::any_cast<double>(&value.value())) {
-      text << *number;
-    } else if (const auto* flag = boost::any_cast<bool>(&value.value())) {
-      text << (*flag ? "true" : "false");
+      text << name << "=" << *number << "\n";
+    } else if (const auto* on = boost::any_cast<bool>(&value.value())) {
+      text << name << "=" << (*on ? "true" : "false") << "\n";
     }
-    text << "\n";
   }
   return text.str();
 }

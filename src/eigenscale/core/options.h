@@ -4,25 +4,35 @@
 #include <cstdint>
 #include <deque>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "eigenscale/core/errors.h"
+#include "eigenscale/core/option_values.h"
 
 namespace eigenscale {
 
 /// The options of one program: command line over environment (EIGENSCALE_*) over configuration
-/// file over default. Unknown options and keys are errors. Every program has --config, --output,
-/// --seed, --device, --log-level, --help and --version.
+/// file over default. Unknown options and keys are errors, and so are values out of range
+/// (core/option_values.h) and empty ones. The options that programs share are described here, and
+/// read in report/program.h.
 class ProgramOptions {
  public:
-  ProgramOptions(std::string program, const std::string& purpose);
+  /// What --output is: a folder for a copy of what is printed, or a run directory, which comes with
+  /// --overwrite, --progress and --trace, and, where a run can go on, --resume.
+  enum class Output { kText, kRun, kResumableRun };
 
-  /// Adds options under a heading of --help. Value types: std::string, std::int64_t, double, and
-  /// bool_switch().
+  ProgramOptions(std::string program, const std::string& purpose, Output output = Output::kText);
+
+  /// Adds options under a heading of --help, as in ("epochs", whole(1)->default_value(10), "...").
+  /// The values are those of core/option_values.h.
   boost::program_options::options_description_easy_init group(const std::string& heading);
+
+  /// Arguments without a name are values of this option.
+  void name_positional(const std::string& option) { positional_.add(option.c_str(), -1); }
 
   /// [local] Reads all sources. Throws OptionError for anything unknown or malformed.
   void parse(int argc, const char* const* argv);
@@ -48,29 +58,44 @@ class ProgramOptions {
       value = get<T>(name);
     }
   }
-  /// The value of a text option that must be one of `known`; OptionError otherwise.
-  std::string choice(const std::string& name, std::initializer_list<const char*> known) const;
-  /// Positive whole numbers such as 32x32 or 3,3,5; OptionError says `expected` otherwise.
+  template <typename T>
+  void read(const std::string& name, std::optional<T>& value) const {
+    if (has(name)) {
+      value = get<T>(name);
+    }
+  }
+  /// True when the text option has this value.
+  bool is(const std::string& name, std::string_view value) const {
+    return get<std::string>(name) == value;
+  }
+  /// The --seed.
+  std::uint64_t seed() const { return static_cast<std::uint64_t>(get<std::int64_t>("seed")); }
+  /// Positive whole numbers such as 32x32 or 3,3,5; OptionError says `expected` otherwise, or when
+  /// their product is too large to count, or unless there are `count` of them (0: any number).
   std::vector<std::int64_t> numbers(const std::string& name, char separator,
-                                    const std::string& expected) const;
+                                    const std::string& expected, std::size_t count = 0) const;
   /// Pairs such as conv1=0.5,linear*=2 with numbers of at least `minimum`; OptionError otherwise.
   std::vector<std::pair<std::string, double>> named_numbers(const std::string& name,
                                                             double minimum) const;
-  /// The option's value, which must be at least `minimum`.
-  std::int64_t at_least(const std::string& name, std::int64_t minimum) const;
-  double at_least(const std::string& name, double minimum) const;
 
-  /// The effective configuration as INI text that --config reads back, without --overwrite and
-  /// --resume.
+  const std::string& program() const { return program_; }
+  Output output() const { return output_; }
+
+  /// The effective configuration as INI text that --config reads back, whatever the values, without
+  /// --overwrite and --resume.
   std::string configuration() const;
   /// All values, for comparison between ranks. A file named by --config counts by what it says.
   std::string everything() const;
 
  private:
+  void read_file(const std::string& path);
+  void check_values() const;
   std::string listing(std::initializer_list<std::string_view> left_out) const;
 
   std::string program_;
   std::string purpose_;
+  Output output_;
+  boost::program_options::positional_options_description positional_;
   std::deque<boost::program_options::options_description> groups_;
   boost::program_options::options_description all_;
   boost::program_options::variables_map values_;

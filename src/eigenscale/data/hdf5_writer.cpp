@@ -1,15 +1,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
 #include <optional>
 
 #include "eigenscale/comm/agreement.h"
 #include "eigenscale/comm/mpi_communicator.h"
 #include "eigenscale/comm/watchdog.h"
-#include "eigenscale/core/atomic_file.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/data/hdf5_file.h"
 #include "eigenscale/data/hdf5_handle.h"
@@ -72,11 +68,6 @@ class Hdf5Writer final : public RowWriter {
             throw OutputError("'" + array.name() + "' cannot be written in half precision");
           }
           type_ = native_hdf5_type(element_type_of(array.type));
-          // Where this fails the reason is clearer than what HDF5 would say.
-          if (communicator.rank() == 0 && !std::ofstream(temporary_)) {
-            throw OutputError("cannot create '" + temporary_.string() +
-                              "': " + std::strerror(errno));
-          }
         },
         ExitCode::kOutput);
     const Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);

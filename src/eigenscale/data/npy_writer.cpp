@@ -19,10 +19,10 @@ namespace {
 // One rank's hold on the file that all ranks write. Closed by the destructor if not before.
 class PositionedOutput {
  public:
-  PositionedOutput(const std::filesystem::path& path, int flags) : path_(path) {
-    descriptor_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC | flags, 0666);
+  explicit PositionedOutput(const std::filesystem::path& path) : path_(path) {
+    descriptor_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
     if (descriptor_ < 0) {
-      fail("create");
+      fail("open");
     }
   }
   ~PositionedOutput() {
@@ -74,21 +74,13 @@ class NpyWriter final : public RowWriter {
     on_all_ranks(
         communicator,
         [&] {
-          if (communicator.rank() == 0) {
-            PositionedOutput(temporary_, O_CREAT | O_TRUNC);
-          }
-        },
-        ExitCode::kOutput);
-    on_all_ranks(
-        communicator,
-        [&] {
           const ElementType element = element_type_of(array.type);
           row_bytes_ = byte_count(array.row_shape, element.bytes, array.path.string());
           auto shape = array.row_shape;
           shape.insert(shape.begin(), placement_.total);
           const std::string header = format_npy_header(element, shape);
           header_bytes_ = static_cast<std::int64_t>(header.size());
-          file_.emplace(temporary_, 0);
+          file_.emplace(temporary_);
           if (communicator.rank() == 0) {
             file_->write(0, header.data(), header_bytes_);
           }

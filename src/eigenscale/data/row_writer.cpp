@@ -18,12 +18,13 @@ std::string RowArray::name() const {
 
 RowWriter::RowWriter(const Communicator& communicator, RowArray array)
     : communicator_(communicator),
-      temporary_(temporary_name(array.path)),
+      temporary_(temporary_name(array.path, broadcast(communicator, unique_token(), 0))),
       array_(std::move(array)) {
   std::ostringstream layout;
   layout << array_.name() << ' ' << torch::toString(array_.type) << " x " << array_.row_shape;
   require_same_on_all_ranks(communicator, "the array to be written", layout.str());
   placement_ = place_rows(communicator, array_.own_rows);
+  on_first_rank(communicator, [&] { ::close(create_temporary(temporary_, array_.path)); });
 }
 
 RowWriter::~RowWriter() {

@@ -2,80 +2,96 @@
 
 #include <unistd.h>
 
-#include <iterator>
+#include <algorithm>
 #include <system_error>
 #include <utility>
-#include <vector>
 
 #include "eigenscale/comm/agreement.h"
 #include "eigenscale/comm/environment.h"
+#include "eigenscale/comm/gather_texts.h"
 #include "eigenscale/core/atomic_file.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/core/version.h"
+#include "eigenscale/report/run_files.h"
 
 namespace eigenscale {
 namespace {
 
-// What a run may leave behind. Overwriting removes these and nothing else.
-constexpr const char* kRunFiles[] = {
-    "summary.json",  "report.html",       "metrics.jsonl",    "labels.npy",
-    "embedding.npy", "environment.json",  "trace.json",       "pretrained.safetensors",
-    "checkpoints",   "model.safetensors", "model.json",       "model.onnx",
-    "whitened.npy",  "whitened.h5",       "transform.npy",    "transform.h5",
-    "mean.npy",      "eigenvalues.npy",   "configuration.ini"};
-
 namespace fs = std::filesystem;
 
-/// True when `input`, a path or a path with :dataset behind, is `file`.
-bool reads(const std::string& input, const fs::path& file) {
-  std::error_code ignored;
-  return fs::equivalent(input, file, ignored) ||
-         fs::equivalent(input.substr(0, input.rfind(':')), file, ignored);
-}
-
-/// Throws when an earlier run, or files that only look like one's, would be lost unasked.
-void refuse_to_lose(const fs::path& path) {
+/// Throws when an earlier run would be lost unasked, or the directory cannot become one.
+EarlierFiles refuse_to_lose(const fs::path& path, const EarlierRun& earlier,
+                            const std::vector<std::string>& outputs) {
   std::error_code error;
-  if (fs::exists(path / "summary.json", error)) {
+  if (fs::exists(path, error) && !fs::is_directory(path, error)) {
+    throw OutputError("--output '" + path.string() + "' is a file; expected a directory");
+  }
+  auto found = find_earlier_files(path, outputs);
+  if (earlier.overwrite || earlier.resume) {
+    return found;
+  }
+  if (found.finished) {
     throw OptionError("'" + path.string() +
                       "' holds a finished run; give another --output or --overwrite");
   }
-  if (fs::exists(path / "checkpoints", error)) {
+  if (found.checkpoints) {
     throw OptionError("'" + path.string() +
                       "' holds checkpoints of an unfinished run; --resume goes on, --overwrite "
                       "starts again");
   }
-  if (fs::exists(path / "configuration.ini", error)) {
-    return;  // of a run that ended early
+  // Files that only look like a run's are somebody's.
+  auto others = outputs;
+  if (found.any) {
+    std::erase_if(others, [&](const auto& name) {
+      return std::ranges::find(found.of_runs, name) != found.of_runs.end();
+    });
+  } else {
+    others.insert(others.end(), found.of_runs.begin(), found.of_runs.end());
   }
-  for (const char* name : kRunFiles) {
+  for (const auto& name : others) {
     if (fs::exists(path / name, error)) {
       throw OptionError("'" + path.string() + "' holds '" + name +
                         "', which a run writes itself; give another --output or --overwrite");
     }
   }
+  return found;
 }
 
-void prepare(const fs::path& path, const EarlierRun& earlier) {
+}  // namespace
+
+RunDirectory::RunDirectory(const Communicator& communicator, fs::path path,
+                           const EarlierRun& earlier)
+    : communicator_(communicator), path_(std::move(path)), earlier_(earlier) {
+  on_first_rank(communicator_, [&] {
+    refuse_to_lose(path_, earlier_, {});
+    RunLock::refuse_living_holder(path_);
+  });
+}
+
+void RunDirectory::claim(const std::string& program, const std::string& configuration,
+                         const RunFiles& files) {
+  on_first_rank(communicator_, [&] { prepare(program, files); });
+  write_setting(program, configuration, files);
+}
+
+void RunDirectory::prepare(const std::string& program, const RunFiles& files) {
   std::error_code error;
-  if (fs::exists(path, error) && !fs::is_directory(path, error)) {
-    throw OutputError("--output '" + path.string() + "' is a file; expected a directory");
-  }
-  if (!earlier.overwrite && !earlier.resume) {
-    refuse_to_lose(path);
-  }
-  fs::create_directories(path, error);
+  fs::create_directories(path_, error);
   if (error) {
-    throw OutputError("cannot create the run directory '" + path.string() +
+    throw OutputError("cannot create the run directory '" + path_.string() +
                       "': " + error.message());
   }
-  std::vector<std::string> going = {"summary.json"};
-  if (!earlier.resume) {
-    going.assign(std::begin(kRunFiles), std::end(kRunFiles));
+  if (::access(path_.c_str(), W_OK | X_OK) != 0) {
+    throw OutputError("the run directory '" + path_.string() + "' is not writable");
   }
+  lock_ = std::make_unique<RunLock>(path_, program);
+  const auto found = refuse_to_lose(path_, earlier_, files.outputs);
+  auto all = found.of_runs;
+  all.insert(all.end(), files.outputs.begin(), files.outputs.end());
+  const auto going = earlier_.resume ? std::vector<std::string>{"summary.json"} : all;
   for (const auto& name : going) {
-    for (const auto& input : earlier.inputs) {
-      if (reads(input, path / name)) {
+    for (const auto& input : files.inputs) {
+      if (reads(input, path_ / name)) {
         throw OptionError("'" + input +
                           "' is read and lies in --output, where a run writes its own '" + name +
                           "'; copy it elsewhere or give another --output");
@@ -83,45 +99,44 @@ void prepare(const fs::path& path, const EarlierRun& earlier) {
     }
   }
   for (const auto& name : going) {
-    fs::remove_all(path / name, error);
+    fs::remove_all(path_ / name, error);
     if (error) {
-      throw OutputError("cannot remove '" + (path / name).string() + "': " + error.message());
+      throw OutputError("cannot remove '" + (path_ / name).string() + "': " + error.message());
     }
   }
-  if (::access(path.c_str(), W_OK | X_OK) != 0) {
-    throw OutputError("the run directory '" + path.string() + "' is not writable");
+  for (const auto& name : all) {
+    remove_temporaries(path_ / name);
   }
-}
-
-}  // namespace
-
-RunDirectory::RunDirectory(const Communicator& communicator, std::filesystem::path path,
-                           const EarlierRun& earlier)
-    : communicator_(communicator), path_(std::move(path)) {
-  on_first_rank(communicator_, [&] { prepare(path_, earlier); });
 }
 
 void RunDirectory::write(const std::string& name, const std::string& text) const {
-  on_first_rank(communicator_, [&] { write_file(file(name), text); });
+  on_first_rank(communicator_, [&] {
+    if (lock_ && lock_->lost()) {
+      throw OutputError("the lock of '" + path_.string() +
+                        "' is gone: another run took the directory while this one stood still");
+    }
+    write_file(file(name), text);
+  });
 }
 
-void RunDirectory::write_setting(const std::string& configuration) const {
+void RunDirectory::write_setting(const std::string& program, const std::string& configuration,
+                                 const RunFiles& files) const {
   write("configuration.ini", configuration);
   const auto ranks = gather_json(communicator_, {{"rank", communicator_.rank()},
                                                  {"host", Environment::host_name()},
                                                  {"threads", torch::get_num_threads()},
                                                  {"process", ::getpid()}});
-  const nlohmann::json environment = {{"version", version()},
-                                      {"build", build_description()},
-                                      {"mpi", Environment::library_version()},
-                                      {"ranks", ranks}};
+  const nlohmann::json environment = {
+      {"program", program},           {"version", version()},
+      {"build", build_description()}, {"mpi", Environment::library_version()},
+      {"outputs", files.outputs},     {"ranks", ranks}};
   write("environment.json", environment.dump(2) + "\n");
 }
 
 nlohmann::json gather_json(const Communicator& communicator, const nlohmann::json& own) {
-  auto all = nlohmann::json::array();
-  for (int rank = 0; rank < communicator.size(); ++rank) {
-    all.push_back(nlohmann::json::parse(broadcast(communicator, own.dump(), rank)));
+  nlohmann::json all;
+  for (const auto& text : gather_texts(communicator, own.dump())) {
+    all.push_back(nlohmann::json::parse(text));
   }
   return all;
 }

@@ -3,6 +3,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include "eigenscale/comm/environment.h"
+#include "eigenscale/comm/gather_texts.h"
 #include "eigenscale/core/memory.h"
 #include "eigenscale/core/trace.h"
 #include "eigenscale/core/version.h"
@@ -48,12 +49,9 @@ std::string gather_trace(const Communicator& communicator) {
     own.push_back(json);
   }
   auto all = nlohmann::json::array();
-  for (int source = 0; source < communicator.size(); ++source) {
-    const std::string text = broadcast(communicator, own.dump(), source);
-    if (rank == 0) {
-      for (auto& event : nlohmann::json::parse(text)) {
-        all.push_back(std::move(event));
-      }
+  for (const auto& text : gather_texts(communicator, own.dump())) {
+    for (auto& event : nlohmann::json::parse(text)) {
+      all.push_back(std::move(event));
     }
   }
   return rank == 0 ? nlohmann::json{{"traceEvents", all}}.dump() : "";

@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "eigenscale/comm/agreement.h"
-#include "eigenscale/comm/environment.h"
+#include "eigenscale/comm/memory_check.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/core/log.h"
 #include "eigenscale/core/memory.h"
@@ -13,9 +13,6 @@
 #include "eigenscale/data/row_writer.h"
 #include "eigenscale/linalg/products.h"
 #include "eigenscale/linalg/row_blocks.h"
-#include "eigenscale/report/phase_timers.h"
-#include "eigenscale/report/run_directory.h"
-#include "eigenscale/report/summary.h"
 #include "eigenscale/spectral/streamed_covariance.h"
 #include "eigenscale/spectral/whitening_report.h"
 
@@ -60,13 +57,8 @@ double covariance_error(const DistributedMatrix& products, torch::Tensor sums, d
 
 class WhiteningRun {
  public:
-  WhiteningRun(const Communicator& world, const WhiteningRunOptions& options)
-      : world_(world),
-        options_(options),
-        startup_bytes_(peak_memory_bytes()),
-        directory_(world, options.output, {options.overwrite, false, {options.data}}) {
-    directory_.write_setting(options.configuration);
-  }
+  WhiteningRun(const Communicator& world, const RunOptions& run, const WhiteningRunOptions& options)
+      : world_(world), options_(options), run_(world, run) {}
 
   void run() {
     begin("mean");
@@ -81,7 +73,7 @@ class WhiteningRun {
         {.type = torch::kFloat64,
          .piece_bytes = piece_bytes(),
          .read_ahead = false,
-         .on_read = [this](bool reading) { timers_.begin(reading ? "read" : phase_); }});
+         .on_read = [this](bool reading) { run_.timers().begin(reading ? "read" : phase_); }});
     check_shape(stream);
     require_memory(world_, stream.features());
     // Few rows of processes: on one a rank's samples need not travel.
@@ -92,6 +84,10 @@ class WhiteningRun {
 
     const auto moments = feature_moments(world_, stream);
     check_moments(stream, moments);
+    const std::string ending = options_.format == "h5" ? ".h5" : ".npy";
+    run_.claim(
+        {.inputs = {options_.data},
+         .outputs = {"whitened" + ending, "transform" + ending, "mean.npy", "eigenvalues.npy"}});
     begin("covariance");
     auto covariance = covariance_of(stream, moments.mean);
     const double variance = trace(covariance);
@@ -111,7 +107,7 @@ class WhiteningRun {
   /// Reading and writing within a phase are timed apart from it.
   void begin(const std::string& phase) {
     phase_ = phase;
-    timers_.begin(phase);
+    run_.phase(phase);
   }
 
   /// Smaller pieces where the blocks of D x D are small, so that pieces never are most of the
@@ -157,23 +153,21 @@ class WhiteningRun {
                   /*agreed=*/true);
     }
     if (moments.constant > 0) {
-      warn(std::to_string(moments.constant) + " of " + std::to_string(stream.features()) +
-           " features are constant; only epsilon keeps their components finite");
+      run_.warn(std::to_string(moments.constant) + " of " + std::to_string(stream.features()) +
+                " features are constant; only epsilon keeps their components finite");
     }
     if (stream.rows() <= stream.features()) {
-      warn(std::to_string(stream.rows()) + " samples cannot vary in all " +
-           std::to_string(stream.features()) + " directions");
+      run_.warn(std::to_string(stream.rows()) + " samples cannot vary in all " +
+                std::to_string(stream.features()) + " directions");
     }
-  }
-
-  void warn(const std::string& text) {
-    warnings_.push_back(text);
-    spdlog::warn("warning: {}", text);
   }
 
   DistributedMatrix covariance_of(const RowStream& stream, const torch::Tensor& mean) {
     GramAccumulator products(grid_, stream.features());
-    stream.for_each_piece([&](const RowPiece& piece) { products.add(piece.rows - mean); });
+    stream.for_each_piece([&](const RowPiece& piece) {
+      products.add(piece.rows - mean);
+      run_.progress("covariance", stream.own_rows(), piece.range.end, "");
+    });
     auto covariance = products.take_sum();
     covariance.local().div_(static_cast<double>(stream.rows()));
     return covariance;
@@ -191,7 +185,7 @@ class WhiteningRun {
   RowArray array(const std::string& name, torch::ScalarType type,
                  std::vector<std::int64_t> row_shape, std::int64_t own_rows) const {
     const bool hdf5 = options_.format == "h5";
-    return {.path = directory_.file(name + (hdf5 ? ".h5" : ".npy")),
+    return {.path = run_.file(name + (hdf5 ? ".h5" : ".npy")),
             .dataset = hdf5 ? name : "",
             .type = type,
             .row_shape = std::move(row_shape),
@@ -228,13 +222,14 @@ class WhiteningRun {
         outputs->add(own);
         sums.add_(own.to(torch::kFloat64).sum(0));
       }
-      timers_.begin("write");
+      run_.timers().begin("write");
       writer->append(own);
-      timers_.begin(phase_);
+      run_.timers().begin(phase_);
+      run_.progress("transform", stream.own_rows(), piece.range.end, "");
     });
-    timers_.begin("write");
+    run_.timers().begin("write");
     writer->commit();
-    timers_.begin(phase_);
+    run_.timers().begin(phase_);
     if (outputs) {
       metrics_["covariance_error"] =
           covariance_error(outputs->take_sum(), sums, static_cast<double>(stream.rows()),
@@ -264,18 +259,16 @@ class WhiteningRun {
     const auto writer = create(array("transform", torch::kFloat64, {rows.size(1)}, rows.size(0)));
     writer->append(rows);
     writer->commit();
-    write_npy(world_, directory_.file("mean.npy"), moments.mean.narrow(0, own.begin, own.size()));
+    write_npy(world_, run_.file("mean.npy"), moments.mean.narrow(0, own.begin, own.size()));
     const RowRange share =
         RowPartition(transform.eigenvalues.numel(), world_.size()).range(world_.rank());
-    write_npy(world_, directory_.file("eigenvalues.npy"),
+    write_npy(world_, run_.file("eigenvalues.npy"),
               transform.eigenvalues.narrow(0, share.begin, share.size()));
   }
 
   void finish(const RowStream& stream, const WhiteningTransform& transform, double variance) {
-    timers_.end();
-    auto summary = make_summary(world_, "eigenscale-whiten", options_.device, startup_bytes_);
+    auto& summary = run_.summary();
     summary["metrics"] = metrics_;
-    summary["seconds"] = timers_.reduce(world_);
     summary["choices"] = {
         {"solver", transform.solver},
         {"grid", std::to_string(grid_->rows()) + "x" + std::to_string(grid_->columns())},
@@ -286,37 +279,30 @@ class WhiteningRun {
         {"explained_variance", transform.eigenvalues.sum().item<double>() / variance},
         {"product", transform_type(transform) == torch::kFloat64 ? "double" : "float"},
         {"precision", type_ == torch::kFloat64 ? "double" : "float"}};
-    summary["warnings"] = warnings_;
-    directory_.write("report.html", whitening_report(transform, variance, image_shape_, summary));
-    directory_.write("summary.json", summary.dump(2) + "\n");
     for (const auto& [name, value] : metrics_.items()) {
       spdlog::info("  {:<18} {:.3g}", name, value.get<double>());
     }
-    spdlog::info("done in {:.1f} s: {}", summary["seconds"]["total"].get<double>(),
-                 directory_.file("report.html").string());
+    run_.finish([&](const nlohmann::json& whole) {
+      return whitening_report(transform, variance, image_shape_, whole);
+    });
   }
 
   const Communicator& world_;
   const WhiteningRunOptions& options_;
-  std::int64_t startup_bytes_;
-  PhaseTimers timers_;
+  Run run_;
   std::string phase_;
-  RunDirectory directory_;
   std::unique_ptr<SampleSource> source_;
   torch::ScalarType type_ = torch::kFloat32;
   std::shared_ptr<const ProcessGrid> grid_;
   std::vector<std::int64_t> image_shape_;
   WhiteningOptions whitening_;
   nlohmann::json metrics_ = nlohmann::json::object();
-  nlohmann::json warnings_ = nlohmann::json::array();
 };
 
 }  // namespace
 
 void require_memory(const Communicator& world, std::int64_t features) {
-  const auto hosts = gather_json(world, Environment::host_name());
-  const auto own_host = Environment::host_name();
-  const auto neighbours = std::ranges::count(hosts, nlohmann::json(own_host));
+  const int neighbours = ranks_on_this_host(world);
   const double available = -all_reduce(
       world, -static_cast<double>(available_memory_bytes()) / static_cast<double>(neighbours),
       ReduceOp::kMax);
@@ -339,9 +325,11 @@ void require_memory(const Communicator& world, std::int64_t features) {
               /*agreed=*/true);
 }
 
-void run_whitening(const Communicator& world, const WhiteningRunOptions& options) {
+ExitCode run_whitening(const Communicator& world, const RunOptions& run,
+                       const WhiteningRunOptions& options) {
   ProcessGrid::require(world.size());
-  WhiteningRun(world, options).run();
+  WhiteningRun(world, run, options).run();
+  return ExitCode::kDone;
 }
 
 }  // namespace eigenscale

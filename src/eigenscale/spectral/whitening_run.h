@@ -5,19 +5,16 @@
 #include <vector>
 
 #include "eigenscale/comm/communicator.h"
+#include "eigenscale/core/errors.h"
+#include "eigenscale/report/run.h"
 #include "eigenscale/spectral/whitening_transform.h"
 
 namespace eigenscale {
 
-/// One run of eigenscale-whiten, from a file of samples to the run directory.
+/// What eigenscale-whiten is asked to do, beside what every run is told.
 struct WhiteningRunOptions {
   std::string data;
-  std::string output;
-  bool overwrite = false;
   double scale = 1;
-  std::string device = "cpu";
-  /// The effective options as INI text.
-  std::string configuration;
   WhiteningMethod method = WhiteningMethod::kZca;
   std::int64_t components = 0;
   /// Negative: 1e-6 of the mean variance of a feature.
@@ -33,7 +30,8 @@ struct WhiteningRunOptions {
 /// [collective] Reads the samples three times (mean, covariance, transform), a piece at a time, and
 /// writes whitened, transform, mean, eigenvalues, report.html and, last, summary.json. Throws the
 /// documented errors, agreed on all ranks.
-void run_whitening(const Communicator& world, const WhiteningRunOptions& options);
+ExitCode run_whitening(const Communicator& world, const RunOptions& run,
+                       const WhiteningRunOptions& options);
 
 /// [collective] Throws OptionError (agreed) when matrices of `features` x `features` do not fit
 /// into the memory of these ranks, naming what a rank needs and how many ranks would do.

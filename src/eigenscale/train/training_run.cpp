@@ -12,15 +12,9 @@
 #include "eigenscale/core/log.h"
 #include "eigenscale/core/memory.h"
 #include "eigenscale/core/shape_text.h"
-#include "eigenscale/core/trace.h"
 #include "eigenscale/nn/named_networks.h"
 #include "eigenscale/nn/network_specification.h"
 #include "eigenscale/nn/saved_model.h"
-#include "eigenscale/report/metrics_log.h"
-#include "eigenscale/report/phase_timers.h"
-#include "eigenscale/report/progress.h"
-#include "eigenscale/report/run_directory.h"
-#include "eigenscale/report/summary.h"
 #include "eigenscale/train/training_report.h"
 
 namespace eigenscale {
@@ -40,39 +34,29 @@ std::string sizes_in_words(const std::vector<LayerSize>& layers) {
 /// One run: owns what all phases write to.
 class TrainingRun {
  public:
-  TrainingRun(const Communicator& world, const TrainingRunOptions& options)
-      : world_(world),
-        options_(options),
-        begin_(now_seconds()),
-        startup_bytes_(peak_memory_bytes()),
-        directory_(world, options.output,
-                   {options.overwrite,
-                    options.resume,
-                    {options.data, options.labels, options.validation_data,
-                     options.validation_labels, options.network}}),
-        progress_mode_(Progress::parse(options.progress)) {
-    directory_.write_setting(options.configuration);
-    if (options.trace) {
-      start_trace();
-    }
+  TrainingRun(const Communicator& world, const RunOptions& run, const TrainingRunOptions& options)
+      : world_(world), options_(options), begin_(now_seconds()), run_(world, run) {
     keep_freed_memory();
   }
 
   ExitCode run() {
-    timers_.begin("read");
+    run_.phase("read");
     training_ = load_labelled_samples(world_, options_.data, options_.labels);
     if (!options_.validation_data.empty()) {
       validation_ =
           load_labelled_samples(world_, options_.validation_data, options_.validation_labels);
     }
     const auto specification = make_specification();
+    check_data(specification);
+    run_.claim({.inputs = {options_.data, options_.labels, options_.validation_data,
+                           options_.validation_labels, options_.network},
+                .outputs = {"model.safetensors", "model.json", "checkpoints"}});
     const auto newest = find_checkpoint();
     make_trainer(specification, newest ? specification_of(*newest, specification) : specification);
-    check_data(*network_);
     resume(*trainer_, newest);
     describe(*network_, *trainer_);
 
-    timers_.begin("train");
+    run_.phase("train");
     auto end = trainer_->run(events());
     while (end == TrainingEnd::kShrink) {
       const auto shrunk = trainer_->shrink();
@@ -81,17 +65,12 @@ class TrainingRun {
       report_shrinking();
       end = trainer_->run(events());
     }
-    if (progress_) {
-      progress_->finish();
-    }
-    if (options_.trace) {
-      directory_.write("trace.json", gather_trace(world_));
-    }
     if (end == TrainingEnd::kStopped) {
+      run_.stop();
       spdlog::info(
           "stopped on request after step {} with a complete checkpoint in {}; --resume "
           "goes on",
-          trainer_->steps(), directory_.file("checkpoints").string());
+          trainer_->steps(), run_.file("checkpoints").string());
       return ExitCode::kStopped;
     }
     finish(*network_, *trainer_, end);
@@ -103,7 +82,7 @@ class TrainingRun {
   /// `initial`.
   void make_trainer(const nlohmann::json& initial, const nlohmann::json& specification) {
     auto options = options_.trainer;
-    options.checkpoints = directory_.file("checkpoints");
+    options.checkpoints = run_.file("checkpoints");
     options.initial_specification = initial;
     if (options.time_limit > 0) {  // of the run: reading counts
       options.time_limit = std::max(options.time_limit - (now_seconds() - begin_), 1e-9);
@@ -116,8 +95,8 @@ class TrainingRun {
   }
 
   std::optional<std::filesystem::path> find_checkpoint() const {
-    return options_.resume ? newest_checkpoint(world_, directory_.file("checkpoints"))
-                           : std::nullopt;
+    return run_.options().resume ? newest_checkpoint(world_, run_.file("checkpoints"))
+                                 : std::nullopt;
   }
 
   /// What shrinking had left of the network at a checkpoint.
@@ -178,8 +157,11 @@ class TrainingRun {
     return specification;
   }
 
-  void check_data(const Network& network) {
-    require_labels_below(world_, *training_, network.outputs());
+  void check_data(const nlohmann::json& specification) {
+    std::int64_t outputs = 0;
+    on_all_ranks(
+        world_, [&] { outputs = Network(world_, specification, options_.precision, 0).outputs(); });
+    require_labels_below(world_, *training_, outputs);
     on_all_ranks(world_, [&] {
       if (options_.trainer.batches.batch_size < world_.size()) {
         throw OptionError("--batch-size is " + std::to_string(options_.trainer.batches.batch_size) +
@@ -194,25 +176,25 @@ class TrainingRun {
       }
     });
     if (validation_) {
-      require_labels_below(world_, *validation_, network.outputs());
+      require_labels_below(world_, *validation_, outputs);
     }
     const bool bytes = training_->rows.scalar_type() == torch::kUInt8;
     if (bytes && options_.trainer.batches.scale == 1) {
-      warn(
+      run_.warn(
           "the samples are bytes of 0 to 255 and --scale is 1; --scale 0.00392157 brings them to "
           "0 to 1");
     }
   }
 
   void resume(Trainer& trainer, const std::optional<std::filesystem::path>& newest) {
-    if (options_.resume) {
+    if (run_.options().resume) {
       if (newest) {
         trainer.restore(*newest);
         spdlog::info("going on from {}: {} epochs and {} steps done", newest->string(),
                      trainer.epochs_done(), trainer.steps());
       } else {
         spdlog::info("no checkpoint in {} yet: starting from the beginning",
-                     directory_.file("checkpoints").string());
+                     run_.file("checkpoints").string());
       }
     }
     const std::int64_t done = trainer.steps();
@@ -226,7 +208,7 @@ class TrainingRun {
         return stays;
       };
     }
-    log_.emplace(world_, directory_.file("metrics.jsonl"), keep);
+    run_.open_log(keep);
     communication_seconds_ = trainer.parallel().reducer().measure_communication();
   }
 
@@ -255,12 +237,9 @@ class TrainingRun {
              {"memory_bytes", current_memory_bytes()}});
       const std::int64_t batch = options_.trainer.batches.batch_size;
       const std::int64_t all = (training_->count() + batch - 1) / batch * options_.trainer.epochs;
-      if (!progress_) {
-        progress_.emplace("train", all, progress_mode_, world_.rank() == 0);
-      }
-      progress_->update(
-          step.step, fmt::format("epoch {} loss {:.4f} error {:.3f} {:.0f} samples/s", step.epoch,
-                                 step.loss, step.error, step.samples_per_second));
+      run_.progress("train", all, step.step,
+                    fmt::format("epoch {} loss {:.4f} error {:.3f} {:.0f} samples/s", step.epoch,
+                                step.loss, step.error, step.samples_per_second));
     };
     events.epoch = [this](const TrainingEpoch& epoch) {
       nlohmann::json line = {{"phase", "epoch"},
@@ -285,40 +264,28 @@ class TrainingRun {
         line["layers"].push_back(size);
       }
       write(line);
-      if (progress_) {
-        progress_->interrupt();
-      }
+      run_.interrupt_progress();
       spdlog::info("epoch {:>3}: loss {:.4f}, error {:.4f}{} ({:.1f} s)", epoch.epoch,
                    epoch.training_loss, epoch.training_error, validation, epoch.seconds);
       if (!epoch.layers.empty()) {
         spdlog::info("  live neurons: {}", sizes_in_words(epoch.layers));
       }
     };
-    events.warning = [this](const std::string& text) { warn(text); };
+    events.warning = [this](const std::string& text) { run_.warn(text); };
     return events;
   }
 
   void write(const nlohmann::json& line) {
-    log_->write(line);
+    run_.log(line);
     history_.push_back(line);
   }
 
-  void warn(const std::string& text) {
-    if (std::ranges::find(warnings_, text) != warnings_.end()) {
-      return;  // a smaller network's trainer says it again
-    }
-    warnings_.push_back(text);
-    spdlog::warn("warning: {}", text);
-  }
-
   void finish(Network& network, Trainer& trainer, TrainingEnd end) {
-    timers_.begin("write");
+    run_.phase("write");
     const auto model = trainer.best_model();
     on_all_ranks(world_, [&] { load_parameters(network, model, "the best model"); });
-    on_first_rank(world_, [&] {
-      write_model(directory_.path(), {network.specification(), model});
-    });
-    auto summary = make_summary(world_, "eigenscale-train", options_.device, startup_bytes_);
+    on_first_rank(world_, [&] { write_model(run_.directory(), {network.specification(), model}); });
+    auto& summary = run_.summary();
     auto& metrics = summary["metrics"];
     if (validation_) {
       const auto evaluation = trainer.evaluate(*validation_);
@@ -327,19 +294,16 @@ class TrainingRun {
       summary["choices"]["best_epoch"] = trainer.best_epoch();
     }
     metrics["parameters"] = network.parameter_count();
-    timers_.end();
-    summary["seconds"] = timers_.reduce(world_);
     summary["timers"] = trainer.timer().reduce(world_);
     summary["choices"]["epochs"] = trainer.epochs_done();
     summary["choices"]["steps"] = trainer.steps();
     summary["choices"]["stopped_by"] = end == TrainingEnd::kPatience ? "patience" : "epochs";
     summary["choices"]["buckets"] = trainer.parallel().reducer().buckets();
     summary["communication"] = communication_summary(summary["timers"], communication_seconds_);
-    summary["counters"] = counters();
-    summary["warnings"] = warnings_;
-    directory_.write("report.html", training_report(options_.network, history_, summary));
-    directory_.write("summary.json", summary.dump(2) + "\n");
     announce(summary);
+    run_.finish([&](const nlohmann::json& whole) {
+      return training_report(options_.network, history_, whole);
+    });
   }
 
   void announce(const nlohmann::json& summary) const {
@@ -358,32 +322,25 @@ class TrainingRun {
                    summary["metrics"]["accuracy"].get<double>(),
                    summary["metrics"]["loss"].get<double>());
     }
-    spdlog::info("done in {:.1f} s: {}", summary["seconds"]["total"].get<double>(),
-                 directory_.file("report.html").string());
   }
 
   const Communicator& world_;
   const TrainingRunOptions& options_;
   double begin_;
-  std::int64_t startup_bytes_;
-  PhaseTimers timers_;
-  RunDirectory directory_;
-  Progress::Mode progress_mode_;
-  std::optional<MetricsLog> log_;
-  std::optional<Progress> progress_;
+  Run run_;
   std::optional<LabelledSamples> training_;
   std::optional<LabelledSamples> validation_;
   std::unique_ptr<Network> network_;
   std::unique_ptr<Trainer> trainer_;
   double communication_seconds_ = 0;
   std::vector<nlohmann::json> history_;
-  std::vector<std::string> warnings_;
 };
 
 }  // namespace
 
-ExitCode run_training(const Communicator& world, const TrainingRunOptions& options) {
-  return TrainingRun(world, options).run();
+ExitCode run_training(const Communicator& world, const RunOptions& run,
+                      const TrainingRunOptions& options) {
+  return TrainingRun(world, run, options).run();
 }
 
 }  // namespace eigenscale

@@ -6,24 +6,17 @@
 
 #include "eigenscale/comm/communicator.h"
 #include "eigenscale/core/errors.h"
+#include "eigenscale/report/run.h"
 #include "eigenscale/train/trainer.h"
 
 namespace eigenscale {
 
-/// One run of eigenscale-train, from files to the run directory.
+/// What eigenscale-train is asked to do, beside what every run is told.
 struct TrainingRunOptions {
   std::string data;
   std::string labels;
   std::string validation_data;    // empty: none
   std::string validation_labels;  // empty: none
-  std::string output;
-  bool overwrite = false;
-  bool resume = false;
-  std::string device = "cpu";
-  std::string progress = "auto";
-  bool trace = false;
-  /// The effective options as INI text.
-  std::string configuration;
   /// A name of nn/named_networks.h, or a file of a specification that ends in .json.
   std::string network;
   nlohmann::json normalization;
@@ -37,6 +30,7 @@ struct TrainingRunOptions {
 /// metrics.jsonl, report.html and, last, summary.json. Returns ExitCode::kStopped, without a
 /// summary, when training was asked to stop (by signals: where the caller has called
 /// catch_stop_signals()); throws the documented errors, agreed on all ranks.
-ExitCode run_training(const Communicator& world, const TrainingRunOptions& options);
+ExitCode run_training(const Communicator& world, const RunOptions& run,
+                      const TrainingRunOptions& options);
 
 }  // namespace eigenscale

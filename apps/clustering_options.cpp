@@ -1,0 +1,58 @@
+#include "clustering_options.h"
+
+namespace eigenscale {
+namespace {
+
+ClusteringOverrides overrides(const ProgramOptions& options) {
+  ClusteringOverrides result;
+  options.read("encoder", result.encoder);
+  if (options.has("encoder-channels")) {
+    result.channels = options.numbers("encoder-channels", ',', "numbers such as 10,20,30");
+  }
+  if (options.has("encoder-kernels")) {
+    result.kernels = options.numbers("encoder-kernels", ',', "numbers such as 5,3,3");
+  }
+  if (options.has("image-shape")) {
+    result.image_shape = options.numbers("image-shape", 'x', "a shape such as 1x32x32", 3);
+  }
+  if (options.has("norm")) {
+    result.norm = options.is("norm", "l1") ? CoefficientNorm::kL1 : CoefficientNorm::kL2;
+  }
+  options.read("weight-coefficient", result.weight_coefficient);
+  options.read("weight-self-expression", result.weight_self_expression);
+  options.read("threshold", result.threshold);
+  options.read("subspace-dim", result.subspace_dim);
+  options.read("affinity-power", result.affinity_power);
+  options.read("pretrain-epochs", result.pretrain_epochs);
+  options.read("finetune-steps", result.finetune_steps);
+  return result;
+}
+
+}  // namespace
+
+ClusteringRunOptions clustering_options(const ProgramOptions& options) {
+  ClusteringRunOptions run;
+  run.data = options.get<std::string>("data");
+  options.read("labels", run.labels);
+  options.read("scale", run.scale);
+  options.read("preset", run.preset);
+  run.overrides = overrides(options);
+  if (options.has("grid")) {
+    const auto grid = options.numbers("grid", 'x', "a grid such as 2x2", 2);
+    run.grid = {static_cast<int>(grid[0]), static_cast<int>(grid[1])};
+  }
+  auto& clustering = run.clustering;
+  clustering.clusters = options.get<std::int64_t>("clusters");
+  clustering.ablation = !options.get<bool>("no-ablation");
+  clustering.closed_form = options.is("self-expression", "closed-form");
+  clustering.assignment = options.is("label-assignment", "discretize")
+                              ? LabelAssignment::kDiscretize
+                              : LabelAssignment::kKmeans;
+  clustering.precision = options.is("precision", "float") ? torch::kFloat32 : torch::kFloat64;
+  options.read("pretrained", clustering.pretrained);
+  clustering.stop_on_plateau = !options.has("pretrain-epochs");
+  clustering.seed = options.seed();
+  return run;
+}
+
+}  // namespace eigenscale
