@@ -18,7 +18,8 @@
 # Variables of the user (empty is unset):
 #   EIGENSCALE_BIN           the folder of the programs, or the program [build/release/apps here,
 #                            what is installed with these scripts, then PATH]
-#   EIGENSCALE_LAUNCHER      native, mpirun, or a whole command line [native where it works]
+#   EIGENSCALE_LAUNCHER      native, mpirun, or a whole command line; quotes, or a backslash, keep a
+#                            path with spaces together [native where it works]
 #   EIGENSCALE_BINDING       auto, core or none: of ranks to cores [auto: by the native launcher
 #                            where that can, none by mpirun]
 #   EIGENSCALE_MODULES       environment modules to load first, separated by spaces
@@ -53,7 +54,9 @@ load_modules() {
   local name file
   [[ -n ${EIGENSCALE_MODULES:-} ]] || return 0
   set +u # the modules' own scripts use variables that are not set
-  for file in /etc/profile.d/{lmod,modules}.sh; do
+  # A batch shell may not have read the system's profile, and a user's own installation is not there.
+  for file in /etc/profile.d/{lmod,modules}.sh ${LMOD_PKG:+"$LMOD_PKG/init/bash"} \
+    ${MODULESHOME:+"$MODULESHOME/init/bash"}; do
     if [[ $(type -t module) != function && -r $file ]]; then
       # shellcheck disable=SC1090
       source "$file"
@@ -118,7 +121,14 @@ choose_launcher() {
   launcher=()
   ranks_are_bound=no
   if [[ -n $choice && $choice != native && $choice != mpirun ]]; then
-    read -r -a launcher <<<"$choice"
+    if [[ -f $choice && -x $choice ]]; then # a path that has spaces itself
+      launcher=("$choice")
+    else
+      # xargs reads quotes as a shell does, and does nothing else that a shell would.
+      mapfile -t launcher < <(xargs printf '%s\n' <<<"$choice" 2>/dev/null)
+    fi
+    [[ -n ${launcher[0]:-} ]] ||
+      fail "EIGENSCALE_LAUNCHER is '$choice'; expected native, mpirun, or a command line with closed quotes"
   elif [[ $choice == mpirun ]] || ! native_launcher; then
     [[ $choice != native ]] ||
       fail "EIGENSCALE_LAUNCHER is 'native', but $scheduler's own launcher does not work here"
@@ -208,12 +218,14 @@ ask_to_stop() {
 launch() {
   # Until launcher and ranks have handlers of their own, USR1 would end them: ignored from the start.
   local -a guarded=(bash -c 'trap "" USR1; exec "$@"' "${program##*/}")
-  say "starting:$(printf ' %q' "${launcher[@]}" "$program" "${options[@]}")"
+  # Before 4.4, an empty array is unset to bash.
+  local -a command=(${launcher[@]+"${launcher[@]}"} "$program" ${options[@]+"${options[@]}"})
+  say "starting:$(printf ' %q' "${command[@]}")"
   [[ -z ${EIGENSCALE_JOB_DRY_RUN:-} ]] || return 0
   asking=''
   (
     trap '' USR1
-    exec "${launcher[@]}" "${guarded[@]}" "$program" "${options[@]}"
+    exec ${launcher[@]+"${launcher[@]}"} "${guarded[@]}" "${command[@]:${#launcher[@]}}"
   ) &
   child=$!
   if [[ $interrupted == yes ]]; then
