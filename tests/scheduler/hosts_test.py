@@ -90,6 +90,10 @@ class HostsTest(program.ProgramTest):
             return training.newest_checkpoint(self.output) is not None
 
         self.wait(saved, "a checkpoint")
+        if self.cable_is_slow and how == "crash":
+            # A host's last packets, by which mpirun learns that it has gone, must not wait in a queue
+            # that goes with it.
+            training.call(HOSTS, "limit", "h2", "off")
         training.call(HOSTS, how, "h2")
         return job
 
