@@ -72,7 +72,7 @@ class HostsTest(program.ProgramTest):
         self.addCleanup(job.kill)
         return job
 
-    def wait(self, holds, what, seconds=120):
+    def wait(self, holds, what, seconds=300):
         begin = time.monotonic()
         while not holds():
             self.assertLess(time.monotonic() - begin, seconds, f"{what} not yet; {self.log()}")
