@@ -65,7 +65,8 @@ class Hdf5Writer final : public RowWriter {
         communicator,
         [&] {
           if (array.type == torch::kFloat16) {
-            throw OutputError("'" + array.name() + "' cannot be written in half precision");
+            const std::string name = array.name();
+            throw OutputError("'" + name + "' cannot be written in half precision");
           }
           type_ = native_hdf5_type(element_type_of(array.type));
         },
