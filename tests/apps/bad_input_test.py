@@ -84,8 +84,13 @@ class BadInput(program.ProgramTest):
         self.refuse(INPUT, ["31", "30"], "--clusters", 31)
 
     def test_constant_data(self):
-        program.write_npy(self.data, (30, 12), [1.0] * 360)
-        self.refuse(INPUT, "constant")
+        # Differ in double precision only.
+        program.write_npy(self.data, (30, 12), [1e8 + 1e-4 * i for i in range(360)], "d")
+        self.refuse(INPUT, ["constant", "single precision"])
+
+    def test_one_dimension(self):
+        program.write_npy(self.data, (30,), self.values[:30])
+        self.refuse(INPUT, ["data.npy", "N x 1"])
 
     def test_all_zero_data(self):
         program.write_npy(self.data, (30, 12), [0.0] * 360)

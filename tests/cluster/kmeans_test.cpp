@@ -1,6 +1,7 @@
 #include "eigenscale/cluster/kmeans.h"
 
 #include "cluster_test_support.h"
+#include "eigenscale/cluster/lloyd.h"
 #include "eigenscale/cluster/metrics.h"
 
 namespace eigenscale {
@@ -53,6 +54,47 @@ TEST(Kmeans, RankCountDoesNotChangeLabels) {
   auto reference = kmeans(*alone, RowPartition(97, 1), rows, {.clusters = 6}).labels;
   number_by_first_appearance(*alone, reference, 0, 6);
   EXPECT_TRUE(found.equal(own(reference)));
+}
+
+TEST(Kmeans, FarFromTheOriginDistancesDoNotCancel) {
+  const RowPartition partition(101, world().size());
+  const auto rows = blobs(101, 5, 0.1) + 1e8;
+  for (const std::int64_t sample : {0, 50}) {
+    const auto found = kmeans(world(), partition, own(rows), {.clusters = 5, .sample = sample});
+    const auto metrics =
+        clustering_metrics(confusion_matrix(world(), found.labels, own(torch::arange(101) % 5)));
+    EXPECT_DOUBLE_EQ(metrics.accuracy, 1);
+    // 101 rows of 3 numbers of variance .01, less 5 centres; coordinates are rounded to 1.5e-8.
+    EXPECT_NEAR(found.objective, 96 * 3 * 0.01, 1);
+  }
+}
+
+TEST(Kmeans, RestartsOnASampleFindTheBlobsOfAllRows) {
+  const RowPartition partition(3001, world().size());
+  const auto rows = blobs(3001, 7, 0.2).to(torch::kFloat32);
+  const KmeansOptions options{.clusters = 7, .sample = 200};
+  auto found = kmeans(world(), partition, own(rows), options);
+  const auto metrics =
+      clustering_metrics(confusion_matrix(world(), found.labels, own(torch::arange(3001) % 7)));
+  EXPECT_DOUBLE_EQ(metrics.accuracy, 1);
+  const auto alone = world().split(world().rank(), 0);
+  const auto reference = kmeans(*alone, RowPartition(3001, 1), rows, options);
+  EXPECT_TRUE(found.labels.equal(own(reference.labels)));
+  EXPECT_NEAR(found.objective, reference.objective, 1e-12 * reference.objective);
+}
+
+TEST(Kmeans, FewerDistinctRowsThanClustersConverge) {
+  // Five different rows, none of them exact in binary.
+  const auto rows = (test::random_matrix(5, 3, 8) / 3).index_select(0, torch::arange(60) % 5);
+  const RowPartition partition(60, world().size());
+  const auto found = kmeans(world(), partition, own(rows), {.clusters = 8});
+  // 60 distances of rows of length about 1, formed as |x|^2 + |c|^2 - 2 x c.
+  EXPECT_NEAR(found.objective, 0, 1e-13);
+  EXPECT_EQ(
+      confusion_matrix(world(), found.labels, own(torch::arange(60) % 5)).gt(0).sum().item<int>(),
+      5);
+  const auto centres = rows.narrow(0, 0, 8).unsqueeze(0);
+  EXPECT_LE(lloyd(world(), partition, own(rows), centres, 300).iterations, 3);
 }
 
 TEST(Kmeans, FewerDistinctRowsThanClustersEnds) {

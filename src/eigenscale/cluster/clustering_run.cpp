@@ -8,7 +8,7 @@
 #include "eigenscale/comm/agreement.h"
 #include "eigenscale/core/log.h"
 #include "eigenscale/core/shape_text.h"
-#include "eigenscale/data/labels.h"
+#include "eigenscale/data/label_names.h"
 #include "eigenscale/data/npy_file.h"
 #include "eigenscale/nn/safetensors.h"
 
@@ -23,6 +23,7 @@ void check_data(const Communicator& world, const ClusteringRunOptions& options,
     throw InputError("--clusters is " + std::to_string(options.clustering.clusters) + " but '" +
                      options.data + "' has " + std::to_string(count) + " samples");
   }
+  require_vectors(samples.shape, options.data);
   const auto rows = samples.rows.flatten(1);
   auto first = torch::zeros({rows.size(1)}, rows.options());
   if (world.rank() == 0) {
@@ -32,7 +33,11 @@ void check_data(const Communicator& world, const ClusteringRunOptions& options,
   const bool varies = rows.size(0) > 0 && !(rows == first).all().item<bool>();
   if (all_reduce(world, std::int64_t{varies ? 1 : 0}) == 0 && count > 1) {
     throw InputError("'" + options.data + "' is constant: all " + std::to_string(count) +
-                     " samples are equal, there is nothing to cluster");
+                     " samples are equal in " +
+                     (rows.scalar_type() == torch::kFloat64
+                          ? "double precision"
+                          : "single precision (--precision double keeps more digits)") +
+                     ", there is nothing to cluster");
   }
 }
 
@@ -116,7 +121,7 @@ class ClusteringRun {
         load_samples(world_, options_.data, options_.clustering.precision, options_.scale);
     std::optional<torch::Tensor> classes;
     if (!options_.labels.empty()) {
-      classes = load_labels(world_, options_.labels, samples.partition);
+      classes = load_label_names(world_, {options_.labels}, samples.partition).indices;
     }
     const auto clustering = complete_options(samples);
     run_.claim({.inputs = {options_.data, options_.labels, clustering.pretrained},

@@ -1,21 +1,15 @@
 #include "eigenscale/cluster/kmeans.h"
 
+#include <algorithm>
 #include <cmath>
-#include <limits>
-#include <tuple>
+#include <vector>
 
+#include "eigenscale/cluster/lloyd.h"
 #include "eigenscale/cluster/row_exchange.h"
 #include "eigenscale/core/random.h"
 
 namespace eigenscale {
 namespace {
-
-constexpr double kInertiaTie = 1e-10;
-
-torch::Tensor squared_distances(const torch::Tensor& rows, const torch::Tensor& row_norms,
-                                const torch::Tensor& centres) {
-  return (row_norms + centres.square().sum(1) - 2 * rows.matmul(centres.t())).clamp_min_(0);
-}
 
 /// Waiting times -log(u): the first to arrive at rate D^2 is chosen with probability ~ D^2.
 torch::Tensor waiting_times(const CounterRandom& random, RowRange own, std::int64_t restarts,
@@ -31,87 +25,96 @@ torch::Tensor waiting_times(const CounterRandom& random, RowRange own, std::int6
   return times;
 }
 
-/// k-means++ centres of every restart: restarts x K x d.
+/// k-means++ centres of every restart, restarts x K x d. Rows in double.
 torch::Tensor first_centres(const Communicator& communicator, const RowPartition& partition,
-                            const torch::Tensor& rows, const torch::Tensor& row_norms,
-                            const KmeansOptions& options) {
+                            const torch::Tensor& rows, const KmeansOptions& options) {
   const CounterRandom random(options.seed, "kmeans++");
   const RowRange own = partition.range(communicator.rank());
+  // About any row: far from the origin distances cancel.
+  const auto origin = fetch_rows(communicator, partition, rows, {0});
+  const auto shifted = rows - origin;
+  const auto norms = shifted.square().sum(1, true);
   auto centres = torch::zeros({options.restarts, options.clusters, rows.size(1)}, torch::kFloat64);
   auto nearest = torch::ones({rows.size(0), options.restarts}, torch::kFloat64);
   for (std::int64_t k = 0; k < options.clusters; ++k) {
     const auto times = waiting_times(random, own, options.restarts, k) / nearest;
     const auto chosen =
-        fetch_rows(communicator, partition, rows, global_argmin(communicator, partition, times));
-    centres.select(1, k).copy_(chosen);
-    const auto distance = squared_distances(rows, row_norms, chosen);
+        fetch_rows(communicator, partition, shifted, global_argmin(communicator, partition, times));
+    centres.select(1, k).copy_(chosen + origin);
+    const auto distance =
+        (norms + chosen.square().sum(1) - 2 * shifted.matmul(chosen.t())).clamp_min_(0);
     nearest = k == 0 ? distance : torch::minimum(nearest, distance);
   }
   return centres;
 }
 
-/// Moves every empty cluster of one restart onto the row farthest from its own centre.
-void refill(const Communicator& communicator, const RowPartition& partition,
-            const torch::Tensor& rows, torch::Tensor distance, const torch::Tensor& counts,
-            torch::Tensor centres) {
-  for (std::int64_t k = 0; k < counts.size(0); ++k) {
-    if (counts[k].item<double>() == 0) {
-      const auto farthest = global_argmin(communicator, partition, -distance.unsqueeze(1));
-      centres[k].copy_(fetch_rows(communicator, partition, rows, farthest)[0]);
-      const std::int64_t position = farthest[0] - partition.range(communicator.rank()).begin;
-      if (position >= 0 && position < distance.size(0)) {
-        distance[position] = 0;
-      }
+std::int64_t sample_size(const KmeansOptions& options, std::int64_t features) {
+  constexpr std::int64_t kRows = 20000;
+  constexpr std::int64_t kRowsPerCluster = 20;
+  constexpr std::int64_t kNumbers = std::int64_t{1} << 24;  // every rank holds the sample
+  return options.sample > 0
+             ? options.sample
+             : std::max(kRowsPerCluster * options.clusters,
+                        std::min(kRows, kNumbers / std::max<std::int64_t>(1, features)));
+}
+
+/// This rank's share of `count` rows, one of each of `count` stretches of equal length.
+torch::Tensor sampled_rows(const Communicator& communicator, const RowPartition& partition,
+                           const torch::Tensor& rows, std::int64_t count, std::uint64_t seed) {
+  const CounterRandom random(seed, "kmeans sample");
+  const RowRange own = partition.range(communicator.rank());
+  const std::int64_t shortest = partition.rows() / count;
+  const std::int64_t longer = partition.rows() % count;
+  std::vector<std::int64_t> here;
+  std::vector<std::int64_t> places;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t begin = i * shortest + std::min(i, longer);
+    const std::int64_t length = shortest + (i < longer ? 1 : 0);
+    const auto row = begin + static_cast<std::int64_t>(random.integer(length, i));
+    if (row >= own.begin && row < own.end) {
+      here.push_back(row - own.begin);
+      places.push_back(i);
     }
   }
+  auto sample = torch::zeros({count, rows.size(1)}, rows.options());
+  sample.index_copy_(0, torch::tensor(places, torch::kInt64),
+                     rows.index_select(0, torch::tensor(here, torch::kInt64)));
+  // One owner and zeros elsewhere: the sum is exact.
+  communicator.all_reduce(sample);
+  const RowRange share = RowPartition(count, communicator.size()).range(communicator.rank());
+  return sample.narrow(0, share.begin, share.size()).to(torch::kFloat64);
+}
+
+/// The first restart with the smallest inertia.
+std::int64_t best_restart(const torch::Tensor& inertia) {
+  const double smallest = inertia.min().item<double>();
+  std::int64_t winner = 0;
+  while (inertia[winner].item<double>() > smallest + kInertiaTie * smallest) {
+    ++winner;
+  }
+  return winner;
 }
 
 }  // namespace
 
 Assignment kmeans(const Communicator& communicator, const RowPartition& partition,
                   const torch::Tensor& own_rows, const KmeansOptions& options) {
-  const auto rows = own_rows.to(torch::kFloat64).contiguous();
-  const auto row_norms = rows.square().sum(1, true);
-  const std::int64_t features = rows.size(1);
-  auto centres = first_centres(communicator, partition, rows, row_norms, options);
-  auto best = torch::full({options.restarts}, std::numeric_limits<double>::max(), torch::kFloat64);
-  auto labels = torch::zeros({options.restarts, rows.size(0)}, torch::kInt64);
-  for (std::int64_t iteration = 0; iteration < options.most_iterations; ++iteration) {
-    // Per restart and cluster: the sum of rows, and in the last two columns count and inertia.
-    auto sums = torch::zeros({options.restarts, options.clusters, features + 2}, torch::kFloat64);
-    std::vector<torch::Tensor> distances(options.restarts);
-    for (std::int64_t r = 0; r < options.restarts; ++r) {
-      if (rows.size(0) == 0) {
-        distances[r] = torch::zeros({0}, torch::kFloat64);
-        continue;
-      }
-      torch::Tensor own_labels;
-      std::tie(distances[r], own_labels) = squared_distances(rows, row_norms, centres[r]).min(1);
-      labels[r].copy_(own_labels);
-      sums[r].narrow(1, 0, features).index_add_(0, own_labels, rows);
-      sums[r].select(1, features).index_add_(0, own_labels, torch::ones_like(distances[r]));
-      sums[r].select(1, features + 1).index_add_(0, own_labels, distances[r]);
-    }
-    communicator.all_reduce(sums);
-    const auto inertia = sums.select(2, features + 1).sum(1);
-    const auto counts = sums.select(2, features);
-    centres = sums.narrow(2, 0, features) / counts.unsqueeze(2).clamp_min(1);
-    const bool converged = (inertia >= best - kInertiaTie * best).all().item<bool>() &&
-                           (counts > 0).all().item<bool>();
-    best = torch::minimum(best, inertia);
-    if (converged) {
-      break;
-    }
-    for (std::int64_t r = 0; r < options.restarts; ++r) {
-      refill(communicator, partition, rows, distances[r], counts[r], centres[r]);
-    }
+  const std::int64_t sample = sample_size(options, own_rows.size(1));
+  const bool sampled = sample < partition.rows();
+  const RowPartition start_partition =
+      sampled ? RowPartition(sample, communicator.size()) : partition;
+  const auto start_rows =
+      sampled ? sampled_rows(communicator, partition, own_rows, sample, options.seed)
+              : own_rows.to(torch::kFloat64);
+  const auto centres = first_centres(communicator, start_partition, start_rows, options);
+  auto found = lloyd(communicator, start_partition, start_rows, centres, options.most_iterations);
+  std::int64_t winner = best_restart(found.inertia);
+  if (sampled) {
+    found = lloyd(communicator, partition, own_rows, found.centres.narrow(0, winner, 1),
+                  options.most_iterations);
+    winner = 0;
   }
-  const double smallest = best.min().item<double>();
-  std::int64_t winner = 0;
-  while (best[winner].item<double>() > smallest + kInertiaTie * smallest) {
-    ++winner;
-  }
-  return {labels[winner].clone(), smallest};
+  return {found.labels[winner].clone(), found.inertia[winner].item<double>()};
 }
 
 }  // namespace eigenscale

@@ -15,13 +15,19 @@ struct KmeansOptions {
   std::int64_t restarts = 10;
   std::int64_t most_iterations = 300;
   std::uint64_t seed = 1;
+  /// Rows on which restarts compete; 0: 20,000 (fewer where they are wide, at least 20 a cluster).
+  std::int64_t sample = 0;
 };
 
 /// [collective] k-means on the rows of all ranks: k-means++ starts (Arthur and Vassilvitskii, SODA
-/// 2007) drawn by an exponential race, so that the draw does not depend on how rows are split;
-/// Lloyd's iterations in double, all restarts batched into one sum over ranks each; an empty
-/// cluster takes the row farthest from its centre. `rows` is n_p x d, any floating type. The
-/// objective is the sum of squared distances.
+/// 2007) drawn by an exponential race, so that the draw does not depend on how rows are split, then
+/// Lloyd's iterations (cluster/lloyd.h). Where there are more rows than `sample`, all restarts run
+/// on that many rows, one drawn from each of as many equal stretches by (seed, stretch) alone, and
+/// the best of them goes on over all rows: in time one restart, in memory the labels and distances
+/// of one. `rows` is n_p x d, any floating type; with fewer different rows than K clusters stay
+/// empty. The objective is the sum of squared distances. The number of ranks changes sums by
+/// rounding in double (1e-16 x the log of the rows, relatively) and labels only of rows that are as
+/// near to two centres within that.
 Assignment kmeans(const Communicator& communicator, const RowPartition& partition,
                   const torch::Tensor& rows, const KmeansOptions& options);
 
