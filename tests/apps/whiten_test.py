@@ -12,7 +12,7 @@ import unittest
 import program
 
 FASHION = "/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz"
-OPTIONS, INPUT = 2, 3
+OPTIONS, INPUT, NUMERICAL = 2, 3, 4
 
 
 def correlated(samples, features, mean=0.0, seed=1):
@@ -64,6 +64,12 @@ class Whiten(program.ProgramTest):
             expected = sum((values[a] - mean[a]) * transform[a * features + b]
                            for a in range(features))
             self.assertAlmostEqual(white[b], expected, places=10)
+
+    def test_tiny_and_huge_data(self):
+        for scale in (1e-70, 1e-8, 1e70):
+            data = self.path(f"x{scale}.npy")
+            program.write_npy(data, (60, 12), [scale * x for x in correlated(60, 12)], "d")
+            self.checked(1e-8, data, name=f"run{scale}")
 
     def test_ranks_do_not_change_the_result(self):
         samples, features = 101, 37
@@ -141,7 +147,17 @@ class BadInput(program.ProgramTest):
 
     def test_more_features_than_memory(self):
         data = self.data(3, 400000, [float(i % 7) for i in range(3 * 400000)])
-        self.refuse(OPTIONS, ["400000 features", "GiB", "ranks"], data)
+        self.refuse(OPTIONS, ["400,000 features", "GiB", "ranks"], data)
+
+    def test_whitened_samples_that_are_not_finite(self):
+        self.refuse(NUMERICAL, ["not finite", "--epsilon"], self.data(5, 9, correlated(5, 9)),
+                    "--epsilon", 1e-120)
+
+    def test_a_check_that_fails(self):
+        data = self.path("deficient.npy")
+        program.write_npy(data, (5, 9), correlated(5, 9), "d")
+        self.refuse(NUMERICAL, ["--check: covariance_error is", "--epsilon"], data,
+                    "--epsilon", 1e-30, "--check")
 
     def test_fewer_samples_than_features_without_epsilon(self):
         self.refuse(INPUT, ["--epsilon"], self.data(5, 9, correlated(5, 9)), "--epsilon", 0)

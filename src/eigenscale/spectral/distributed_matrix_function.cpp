@@ -1,7 +1,5 @@
 #include "eigenscale/spectral/distributed_matrix_function.h"
 
-#include <algorithm>
-
 #include "eigenscale/linalg/products.h"
 #include "eigenscale/linalg/redistribute.h"
 #include "eigenscale/linalg/row_blocks.h"
@@ -9,15 +7,6 @@
 
 namespace eigenscale {
 namespace {
-
-BlockCyclicLayout square_blocks(const BlockCyclicLayout& layout) {
-  constexpr std::int64_t kBlock = 32;
-  auto result = layout;
-  const std::int64_t widest = std::max(layout.grid->rows(), layout.grid->columns());
-  result.row_block = std::clamp<std::int64_t>((layout.rows + widest - 1) / widest, 1, kBlock);
-  result.column_block = result.row_block;
-  return result;
-}
 
 /// (A + A^T) / 2 in `layout`.
 DistributedMatrix symmetric_part(const DistributedMatrix& matrix, const BlockCyclicLayout& layout) {
@@ -31,7 +20,7 @@ DistributedMatrix symmetric_part(const DistributedMatrix& matrix, const BlockCyc
 DistributedMatrixFunction::DistributedMatrixFunction(const DistributedMatrix& matrix,
                                                      const SpectralFunction& function)
     : function_(function) {
-  const auto layout = square_blocks(matrix.layout());
+  const auto layout = square_layout(matrix.layout().rows, matrix.layout().grid);
   const auto eigen = symmetric_eigen(matrix, EigenRange::all());
   eigenvalues_ = eigen.values;
   const RowPartition partition(layout.rows, layout.grid->all().size());

@@ -11,12 +11,10 @@ namespace eigenscale {
 
 LowRankMatrix distributed_singular_value_threshold(const torch::Tensor& matrix, double threshold,
                                                    const std::shared_ptr<const ProcessGrid>& grid) {
-  constexpr std::int64_t kLargestBlock = 32;
   const bool wide = matrix.size(1) > matrix.size(0);
   const auto tall = wide ? matrix.t() : matrix;  // n x d with d <= n
   const std::int64_t d = tall.size(1);
-  const std::int64_t widest = std::max(grid->rows(), grid->columns());
-  const std::int64_t block = std::clamp<std::int64_t>((d + widest - 1) / widest, 1, kLargestBlock);
+  const std::int64_t block = block_size(d, *grid);
 
   const RowPartition partition(tall.size(0), grid->all().size());
   const auto own = partition.range(grid->all().rank());

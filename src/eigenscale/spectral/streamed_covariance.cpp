@@ -31,12 +31,7 @@ FeatureMoments feature_moments(const Communicator& communicator, const RowStream
 
 BlockCyclicLayout feature_layout(std::int64_t rows, std::int64_t columns,
                                  std::shared_ptr<const ProcessGrid> grid) {
-  constexpr std::int64_t kLargestBlock = 32;
-  const std::int64_t widest = std::max(grid->rows(), grid->columns());
-  const auto block = [&](std::int64_t size) {
-    return std::clamp<std::int64_t>((size + widest - 1) / widest, 1, kLargestBlock);
-  };
-  return {rows, columns, block(rows), block(columns), std::move(grid)};
+  return {rows, columns, block_size(rows, *grid), block_size(columns, *grid), std::move(grid)};
 }
 
 GramAccumulator::GramAccumulator(std::shared_ptr<const ProcessGrid> grid, std::int64_t features)

@@ -2,13 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <optional>
 
 #include "eigenscale/comm/agreement.h"
+#include "eigenscale/comm/finite.h"
 #include "eigenscale/comm/memory_check.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/core/log.h"
-#include "eigenscale/core/memory.h"
+#include "eigenscale/core/number_text.h"
 #include "eigenscale/data/npy_file.h"
 #include "eigenscale/data/row_writer.h"
 #include "eigenscale/linalg/products.h"
@@ -34,11 +36,9 @@ double largest_entry(const DistributedMatrix& matrix) {
 }
 
 double trace(const DistributedMatrix& matrix) {
-  const auto& layout = matrix.layout();
-  const auto on_diagonal =
-      layout.global_rows().unsqueeze(1) == layout.global_columns().unsqueeze(0);
-  return all_reduce(layout.grid->all(),
-                    matrix.local().masked_select(on_diagonal).sum().item<double>());
+  const auto own = own_diagonal(matrix.layout());
+  return all_reduce(matrix.layout().grid->all(),
+                    matrix.local().index({own.rows, own.columns}).sum().item<double>());
 }
 
 /// max |cov(Y) - what it is meant to be| from sum Y^T Y and sum Y over all samples.
@@ -210,6 +210,7 @@ class WhiteningRun {
       outputs.emplace(grid_, width);
     }
     auto sums = torch::zeros({width}, torch::kFloat64);
+    bool finite = true;
     const auto matrix = transform.matrix.to(transform_type(transform));
     const bool symmetric = options_.method == WhiteningMethod::kZca;
     stream.for_each_piece([&](const RowPiece& piece) {
@@ -222,20 +223,54 @@ class WhiteningRun {
         outputs->add(own);
         sums.add_(own.to(torch::kFloat64).sum(0));
       }
+      finite = finite && all_finite(own);
       run_.timers().begin("write");
       writer->append(own);
       run_.timers().begin(phase_);
       run_.progress("transform", stream.own_rows(), piece.range.end, "");
     });
-    run_.timers().begin("write");
-    writer->commit();
-    run_.timers().begin(phase_);
+    require_all_finite(finite);
     if (outputs) {
       metrics_["covariance_error"] =
           covariance_error(outputs->take_sum(), sums, static_cast<double>(stream.rows()),
                            whitened_covariance(transform, whitening_));
       metrics_["residual"] = transform.residual;
       metrics_["orthogonality"] = transform.orthogonality;
+      require_passed();
+    }
+    run_.timers().begin("write");
+    writer->commit();
+    run_.timers().begin(phase_);
+  }
+
+  /// [collective] Before the file of whitened samples gets its name.
+  void require_all_finite(bool finite) const {
+    if (all_reduce(world_, std::int64_t{finite ? 0 : 1}) > 0) {
+      throw Error(ExitCode::kNumerical,
+                  "the whitened samples hold values that are not finite: directions of too little "
+                  "variance are blown up; raise --epsilon (now " +
+                      short_number(whitening_.epsilon) + ") or keep fewer --components",
+                  /*agreed=*/true);
+    }
+  }
+
+  /// What `--check` measured, the same on all ranks, against what arithmetic can keep.
+  void require_passed() const {
+    const std::map<std::string, double> most = {
+        {"covariance_error", type_ == torch::kFloat64 ? 1e-5 : 1e-3},
+        {"residual", 1e-9},
+        {"orthogonality", 1e-9}};
+    for (const auto& [name, bound] : most) {
+      const double found = metrics_.at(name).get<double>();
+      if (!(found <= bound)) {
+        throw Error(ExitCode::kNumerical,
+                    "--check: " + name + " is " + short_number(found) +
+                        ", which should be at most " + short_number(bound) +
+                        ": directions of too little variance are blown up; "
+                        "raise --epsilon (now " +
+                        short_number(whitening_.epsilon) + ") or keep fewer --components",
+                    /*agreed=*/true);
+      }
     }
   }
 
@@ -247,8 +282,10 @@ class WhiteningRun {
     const auto& values = transform.eigenvalues;
     const double spread = std::sqrt((values[0].item<double>() + whitening_.epsilon) /
                                     (values[-1].item<double>() + whitening_.epsilon));
-    return type_ == torch::kFloat32 && spread * 0x1p-24 <= kError ? torch::kFloat32
-                                                                  : torch::kFloat64;
+    // Single precision also cannot hold the scale of data far from 1.
+    const double scale = std::sqrt(values[0].item<double>() + whitening_.epsilon);
+    const bool holds = scale > 1e-15 && scale < 1e15 && spread * 0x1p-24 <= kError;
+    return type_ == torch::kFloat32 && holds ? torch::kFloat32 : torch::kFloat64;
   }
 
   void write_transform(const RowStream& stream, const FeatureMoments& moments,
@@ -302,27 +339,13 @@ class WhiteningRun {
 }  // namespace
 
 void require_memory(const Communicator& world, std::int64_t features) {
-  const int neighbours = ranks_on_this_host(world);
-  const double available = -all_reduce(
-      world, -static_cast<double>(available_memory_bytes()) / static_cast<double>(neighbours),
-      ReduceOp::kMax);
   const double matrices =
       static_cast<double>(kEntryBytes) * std::pow(static_cast<double>(features), 2);
-  const double needed = matrices / world.size() + static_cast<double>(kRowBytes);
-  if (needed <= available) {
-    return;
-  }
-  constexpr double kGiB = 1024.0 * 1024 * 1024;
-  std::string advice = "not even the rows fit";
-  if (available > static_cast<double>(kRowBytes)) {
-    const double ranks = std::ceil(matrices / (available - static_cast<double>(kRowBytes)));
-    advice = fmt::format("with as much for each, {:.0f} ranks on more hosts would do", ranks);
-  }
-  throw Error(ExitCode::kOptions,
-              fmt::format("{} features need {:.1f} GiB on each of {} ranks, which have {:.1f} GiB; "
-                          "{}",
-                          features, needed / kGiB, world.size(), available / kGiB, advice),
-              /*agreed=*/true);
+  require_memory(world,
+                 MemoryNeed{count_text(features) + " features need", [&](std::int64_t ranks) {
+                              return matrices / static_cast<double>(ranks) +
+                                     static_cast<double>(kRowBytes);
+                            }});
 }
 
 ExitCode run_whitening(const Communicator& world, const RunOptions& run,

@@ -79,9 +79,8 @@ DistributedMatrix whitened_covariance(const WhiteningTransform& transform,
   const std::int64_t kept = shares.numel();
   auto result = DistributedMatrix::zeros(
       feature_layout(kept, kept, transform.components.layout().grid), torch::kFloat64);
-  const auto rows = result.layout().global_rows();
-  const auto on_diagonal = rows.unsqueeze(1) == result.layout().global_columns().unsqueeze(0);
-  result.local().copy_(on_diagonal.to(torch::kFloat64) * shares.index_select(0, rows).unsqueeze(1));
+  const auto own = own_diagonal(result.layout());
+  result.local().index_put_({own.rows, own.columns}, shares.index_select(0, own.indices));
   return result;
 }
 
