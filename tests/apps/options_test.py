@@ -24,7 +24,7 @@ class NumericOptions(program.ProgramTest):
     def run_alone(self, name, options):
         begin = time.monotonic()
         run = program.run(f"eigenscale-{name}", *options, launcher=False)
-        self.assertLess(time.monotonic() - begin, 20, options)
+        self.assertLess(time.monotonic() - begin, 60, options)  # seconds where nothing else runs
         return run
 
     def others(self, name):
