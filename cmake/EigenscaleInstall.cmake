@@ -27,6 +27,16 @@ endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/src/eigenscale DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
   FILES_MATCHING PATTERN "*.h"
   ${eigenscale_unusable_headers})
+# The job scripts look for the programs in PATH where there is no build folder beside them.
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/job-scripts
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/eigenscale USE_SOURCE_PERMISSIONS
+  PATTERN install-dependencies EXCLUDE PATTERN quickstart EXCLUDE)
+# `cmake --install --prefix` may name another prefix than the one configured.
+install(CODE "set(PROJECT_VERSION ${PROJECT_VERSION})
+  set(CMAKE_INSTALL_BINDIR ${CMAKE_INSTALL_BINDIR})
+  set(CMAKE_INSTALL_DATADIR ${CMAKE_INSTALL_DATADIR})
+  configure_file(${PROJECT_SOURCE_DIR}/packaging/modulefile.in
+    \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_DATADIR}/eigenscale/modulefiles/eigenscale/${PROJECT_VERSION}\" @ONLY)")
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/CITATION.cff
   DESTINATION ${CMAKE_INSTALL_DOCDIR})
 

@@ -8,7 +8,7 @@ import program
 import training
 
 OPTIONS, INPUT = 2, 3
-PROGRAMS = ("cluster", "compress", "generate", "info", "report", "train", "whiten")
+PROGRAMS = ("bench", "cluster", "compress", "generate", "info", "report", "train", "whiten")
 
 
 class EveryProgram(training.TrainingTest):
@@ -33,6 +33,19 @@ class EveryProgram(training.TrainingTest):
             with self.subTest(name):
                 self.assertIn("--version", self.call(name, "--help").output)
                 self.assertIn(f"eigenscale-{name} ", self.call(name, "--version").output)
+
+    def test_bench(self):
+        run = self.call("bench", "--suite", "gemm", "--size", 40, "--repeats", 2, "--turn-seconds", 0,
+                        "--check", "--output", self.path("bench"))
+        lines = [json.loads(line) for line in run.output.splitlines()]
+        self.assertEqual(sorted({line["repeat"] for line in lines}), [0, 1])
+        with open(self.path("bench/metrics.jsonl")) as file:
+            self.assertEqual([json.loads(line) for line in file], lines)
+        with open(self.path("bench/summary.json")) as file:
+            self.assertIn("multiply 40", json.load(file)["metrics"])
+        self.assertIn("multiply ", run.errors)
+        self.call("bench", "--suite", "none", code=OPTIONS)
+        self.call("bench", "--suite", "gemm", "--size", "3x4", code=OPTIONS)
 
     def test_generate_cluster_whiten_report(self):
         self.call("generate", "--samples", 40, "--ambient-dim", 12, "--subspace-dim", 2,

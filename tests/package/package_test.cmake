@@ -47,3 +47,12 @@ expect("${example}")
 
 step("run an installed program" ${LAUNCHER} -np 1 ${WORK}/moved/bin/eigenscale-cluster --version)
 expect("eigenscale-cluster ${VERSION}")
+expect("MPI")
+expect("libtorch")
+
+# The job scripts find the programs that are installed with them.
+step("run an installed job script" ${CMAKE_COMMAND} -E env --unset=EIGENSCALE_BIN
+  ${WORK}/moved/share/eigenscale/job-scripts/submit --scheduler local --dry-run -- eigenscale-cluster --data x)
+expect("${WORK}/moved/bin/eigenscale-cluster --data x")
+file(READ ${WORK}/moved/share/eigenscale/modulefiles/eigenscale/${VERSION} output)
+expect("set prefix \"${WORK}/prefix\"")

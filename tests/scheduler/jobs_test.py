@@ -260,7 +260,7 @@ class JobsTest(program.ProgramTest):
     def test_commands_of_the_documentation(self):
         """Each of them says what it would submit."""
         found = 0
-        for page in ("launching",):
+        for page in ("launching", "scaling"):
             with open(os.path.join(SCRIPTS, "..", "docs", page + ".md"), encoding="utf-8") as file:
                 blocks = re.findall(r"^```(\w*)\n(.*?)^```", file.read(), re.DOTALL | re.MULTILINE)
             for language, block in blocks:
@@ -279,7 +279,7 @@ class JobsTest(program.ProgramTest):
                         said = self.call(script, "--dry-run", *words[1:], EIGENSCALE_LAUNCHER="mpirun")
                         self.assertIn("nothing was submitted", said)
                         self.assertEqual(self.recorded("program"), [])
-        self.assertGreaterEqual(found, 2)
+        self.assertGreaterEqual(found, 4)
 
     def test_misuse(self):
         for options, message in (

@@ -20,6 +20,7 @@ STOREYS = [
     ["nn"],
     ["train"],
     ["cluster", "compress"],
+    ["bench"],
 ]
 STOREY_OF = {room: storey for storey, rooms in enumerate(STOREYS) for room in rooms}
 

@@ -13,6 +13,7 @@
 #include "eigenscale/comm/communicator.h"
 #include "eigenscale/comm/mpi_types.h"
 #include "eigenscale/comm/watchdog.h"
+#include "eigenscale/core/clock.h"
 #include "eigenscale/core/trace.h"
 
 namespace eigenscale {
@@ -20,6 +21,21 @@ namespace eigenscale {
 /// Counted by every call: made once, since a call of 64 KiB takes 30 microseconds.
 inline const std::string kCallsCounter = "communication.calls";
 inline const std::string kBytesCounter = "communication.bytes";
+inline const std::string kNanosecondsCounter = "communication.nanoseconds";
+
+/// Counts the time of its life as spent in communication.
+class CountedTime {
+ public:
+  CountedTime() : begin_(now_seconds()) {}
+  ~CountedTime() {
+    count(kNanosecondsCounter, static_cast<std::int64_t>(1e9 * (now_seconds() - begin_)));
+  }
+  CountedTime(const CountedTime&) = delete;
+  CountedTime& operator=(const CountedTime&) = delete;
+
+ private:
+  double begin_;
+};
 
 /// What must outlive the calls of one collective: its requests and the count arrays MPI reads.
 struct Pending {
@@ -31,6 +47,7 @@ struct Pending {
 
   void wait() {
     const WatchedCall watched(call, bytes);
+    const CountedTime time;
     check_mpi(MPI_Waitall(narrow_to_int(std::ssize(requests), "number of requests"),
                           requests.data(), MPI_STATUSES_IGNORE),
               "MPI_Waitall");
@@ -87,6 +104,7 @@ struct Caller {
     count(kBytesCounter, bytes);
     note(name, bytes);
     if (blocking) {
+      const CountedTime time;
       check_mpi(blocking_call(arguments..., handle), name);
     } else {
       check_mpi(

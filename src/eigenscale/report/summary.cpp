@@ -13,12 +13,21 @@ namespace eigenscale {
 nlohmann::json make_summary(const Communicator& communicator, const std::string& program,
                             const std::string& device, std::int64_t startup_bytes) {
   const std::int64_t peak = peak_memory_bytes();
+  auto amounts = counters();
+  const auto most = [&](const std::string& counter) {
+    return all_reduce(communicator, amounts["communication." + counter], ReduceOp::kMax);
+  };
+  const nlohmann::json communication = {
+      {"seconds", 1e-9 * static_cast<double>(most("nanoseconds"))},
+      {"bytes", most("bytes")},
+      {"calls", most("calls")}};
   return {{"schema_version", 1},
           {"program", program},
           {"version", version()},
           {"ranks", communicator.size()},
           {"device", device},
           {"metrics", nlohmann::json::object()},
+          {"communication", {{"total", communication}}},
           {"peak_memory_bytes",
            {{"max_rank", all_reduce(communicator, peak, ReduceOp::kMax)},
             {"sum", all_reduce(communicator, peak)},

@@ -1,0 +1,84 @@
+#include "eigenscale/bench/suites.h"
+#include "eigenscale/core/row_partition.h"
+#include "eigenscale/linalg/products.h"
+#include "eigenscale/spectral/streamed_covariance.h"
+#include "eigenscale/spectral/whitening_transform.h"
+
+namespace eigenscale {
+namespace {
+
+struct WhitenProblem {
+  std::shared_ptr<const ProcessGrid> grid;
+  std::int64_t samples = 0;
+  std::int64_t features = 0;
+  torch::Tensor rows;  ///< this rank's, double
+  DistributedMatrix covariance;
+  WhiteningTransform transform;
+
+  DistributedMatrix sum_products(const torch::Tensor& of) const {
+    GramAccumulator sum(grid, features);
+    sum.add(of);
+    auto result = sum.take_sum();
+    result.local().div_(static_cast<double>(samples));
+    return result;
+  }
+  torch::Tensor whitened() const {
+    return own_rows_of(multiply(transform.matrix, distribute_samples(grid, rows), true),
+                       rows.size(0));
+  }
+};
+
+constexpr double kWhitenEpsilon = 1e-6;
+
+/// Largest entry of the whitened samples' covariance minus what it is meant to be.
+double whiten_error(const Communicator& world, const WhitenProblem& problem) {
+  const auto is = problem.sum_products(problem.whitened());
+  const auto meant = whitened_covariance(problem.transform, {.epsilon = kWhitenEpsilon});
+  const auto difference = (is.local() - meant.local()).abs();
+  return all_reduce(world, difference.numel() == 0 ? 0 : difference.max().item<double>(),
+                    ReduceOp::kMax);
+}
+
+std::vector<Contender> whiten_contenders(const Communicator& world, const Suite::Size& size) {
+  ProcessGrid::require(world.size());
+  const auto problem = std::make_shared<WhitenProblem>();
+  problem->samples = size[0];
+  problem->features = size[1];
+  const auto [rows, columns] = ProcessGrid::squarest(world.size());
+  problem->grid = std::make_shared<const ProcessGrid>(world, rows, columns);
+  const auto own = RowPartition(size[0], world.size()).range(world.rank());
+  torch::manual_seed(1 + world.rank());
+  problem->rows = torch::rand({own.size(), size[1]}, torch::kFloat64) - 0.5;
+  problem->covariance = problem->sum_products(problem->rows);
+  problem->transform = whitening_transform(problem->covariance, {.epsilon = kWhitenEpsilon});
+  const double n = static_cast<double>(size[0]);
+  const double d = static_cast<double>(size[1]);
+  return {
+      gemm_limit(world, torch::kFloat64),
+      {.name = "covariance",
+       .work = [problem] { problem->sum_products(problem->rows); },
+       .flop = n * d * d,
+       .limit = "dgemm"},
+      {.name = "transform",
+       .work = [problem] { whitening_transform(problem->covariance, {.epsilon = kWhitenEpsilon}); },
+       .flop = (4.0 / 3 + 2 + 2) * d * d * d,
+       .limit = "dgemm"},
+      {.name = "application",
+       .work = [problem] { problem->whitened(); },
+       .flop = 2 * n * d * d,
+       .limit = "dgemm",
+       .error = [&world, problem] { return whiten_error(world, *problem); },
+       .bound = 1e-8}};
+}
+
+}  // namespace
+
+Suite whiten_suite() {
+  return {"whiten",
+          "the three parts of whitening a data set in memory",
+          {"samples", "features"},
+          {{4000, 256}, {4000, 1024}},
+          whiten_contenders};
+}
+
+}  // namespace eigenscale

@@ -1,0 +1,197 @@
+#include "eigenscale/report/scaling_report.h"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <functional>
+#include <set>
+
+#include "eigenscale/core/atomic_file.h"
+#include "eigenscale/core/errors.h"
+#include "eigenscale/core/number_text.h"
+#include "eigenscale/report/html_report.h"
+#include "eigenscale/report/svg_plot.h"
+
+namespace eigenscale {
+namespace {
+
+using Rows = std::vector<std::vector<std::string>>;
+
+Series curve(const std::string& name, const ScalingStudy& study,
+             const std::function<double(const StudyPoint&)>& value) {
+  Series series{name, {}, {}};
+  for (const auto& point : study.points) {
+    series.x.push_back(static_cast<double>(point.ranks));
+    series.y.push_back(value(point));
+  }
+  return series;
+}
+
+std::string name_of(const ScalingStudy& study) {
+  return study.machine + (study.commit.empty() ? "" : " at " + study.commit);
+}
+
+/// Median with the best and the worst repeat, of the study and of the reference.
+std::vector<Series> with_range(const ScalingStudy& study, const std::optional<ScalingStudy>& other,
+                               double (ScalingStudy::*value)(const StudyPoint&, double) const) {
+  std::vector<Series> series = {
+      curve("median", study,
+            [&](const auto& point) { return (study.*value)(point, point.total.median); }),
+      curve("best repeat", study,
+            [&](const auto& point) { return (study.*value)(point, point.total.least); }),
+      curve("worst repeat", study,
+            [&](const auto& point) { return (study.*value)(point, point.total.most); })};
+  if (other) {
+    series.push_back(curve("reference: " + name_of(*other), *other, [&](const auto& point) {
+      return ((*other).*value)(point, point.total.median);
+    }));
+  }
+  return series;
+}
+
+std::vector<Series> by_phase(const ScalingStudy& study) {
+  std::set<std::string> names;
+  for (const auto& point : study.points) {
+    for (const auto& [name, seconds] : point.phases) {
+      names.insert(name);
+    }
+  }
+  std::vector<Series> series;
+  for (const auto& name : names) {
+    series.push_back(curve(name, study, [&](const StudyPoint& point) {
+      const auto found = point.phases.find(name);
+      return found == point.phases.end() ? 0 : found->second.median;
+    }));
+  }
+  if (std::ranges::any_of(study.points,
+                          [](const auto& point) { return point.communication.median > 0; })) {
+    series.push_back(curve("of all phases: in collectives", study,
+                           [](const auto& point) { return point.communication.median; }));
+  }
+  return series;
+}
+
+std::string range_text(const Spread& spread) {
+  return fmt::format("{:.4g} ({:.4g} to {:.4g})", spread.median, spread.least, spread.most);
+}
+
+Rows table_of(const ScalingStudy& study) {
+  Rows rows = {{"ranks", "hosts", "repeats", "seconds (range)", "speed-up", "efficiency",
+                "memory of a rank", "bytes of a rank", "collectives"}};
+  for (const auto& point : study.points) {
+    const double seconds = point.total.median;
+    rows.push_back({std::to_string(point.ranks), std::to_string(point.hosts),
+                    std::to_string(point.repeats), range_text(point.total),
+                    fmt::format("{:.2f}", study.speed_up(point, seconds)),
+                    fmt::format("{:.2f}", study.efficiency(point, seconds)),
+                    bytes_text(point.memory.median), bytes_text(point.bytes.median),
+                    count_text(static_cast<std::int64_t>(point.calls.median))});
+  }
+  return rows;
+}
+
+Rows phase_table(const ScalingStudy& study) {
+  Rows rows = {{"phase"}};
+  for (const auto& point : study.points) {
+    rows[0].push_back(fmt::format("{} ranks, s", point.ranks));
+  }
+  for (const auto& [name, ignored] : study.points.front().phases) {
+    auto& row = rows.emplace_back(1, name);
+    for (const auto& point : study.points) {
+      const auto found = point.phases.find(name);
+      row.push_back(found == point.phases.end() ? "-" : range_text(found->second));
+    }
+  }
+  return rows;
+}
+
+}  // namespace
+
+std::string scaling_report(const ScalingStudy& study,
+                           const std::optional<ScalingStudy>& reference) {
+  const auto& base = study.points.front();
+  const auto& last = study.points.back();
+  const std::string kind = study.weak ? "weak" : "strong";
+  const std::string base_text = fmt::format("The base is {} rank{}: {:.4g} s.", base.ranks,
+                                            base.ranks == 1 ? "" : "s", base.total.median);
+  HtmlReport page(fmt::format("{}: {} scaling", study.program, kind),
+                  fmt::format("{}, {} threads a rank; {} {}", name_of(study), study.threads,
+                              study.program, fmt::join(study.options, " ")));
+  page.add_figure(fmt::format("{:.2f}", study.efficiency(last, last.total.median)),
+                  fmt::format("efficiency at {} ranks", last.ranks));
+  page.add_figure(fmt::format("{:.2f}", study.speed_up(last, last.total.median)), "speed-up");
+  page.add_figure(bytes_text(last.memory.median), "memory of a rank");
+  for (const auto& point : study.points) {
+    if (point.repeats < 3) {
+      page.add_warning(fmt::format("{} ranks ran {} times only; three are the least for a range",
+                                   point.ranks, point.repeats));
+    }
+  }
+  const auto plot = [](const std::vector<Series>& series, const std::string& y) {
+    return svg_plot(series, {.x_label = "ranks", .y_label = y});
+  };
+  auto speed_up = with_range(study, reference, &ScalingStudy::speed_up);
+  speed_up.push_back(curve("ideal", study, [&](const auto& point) {
+    return static_cast<double>(point.ranks) / static_cast<double>(base.ranks);
+  }));
+  page.add_section("Speed-up", base_text + (study.weak ? " The work grows with the ranks." : ""),
+                   plot(speed_up, "speed-up"));
+  auto efficiency = with_range(study, reference, &ScalingStudy::efficiency);
+  efficiency.push_back({"zero", {static_cast<double>(base.ranks)}, {0}});  // the axis begins there
+  page.add_section("Efficiency",
+                   base_text + (study.weak ? " T_base / T." : " T_base ranks_base / (T ranks)."),
+                   plot(efficiency, "efficiency"));
+  page.add_section("Time by phase", "Medians of the slowest rank; collectives run within phases.",
+                   plot(by_phase(study), "seconds"));
+  page.add_section("Memory of a rank", "Peak resident set of the rank with most.",
+                   plot({curve("median", study,
+                               [](const auto& point) { return point.memory.median / 1048576; })},
+                        "MiB"));
+  page.add_section(
+      "Bytes", "Handed to collectives by the rank that hands over most.",
+      plot({curve("median", study, [](const auto& point) { return point.bytes.median / 1e6; })},
+           "MB"));
+  page.add_table("All numbers", "Median and range of the repeats.", table_of(study));
+  page.add_table("Phases", "Seconds of the slowest rank, median and range.", phase_table(study));
+  if (reference) {
+    page.add_table("Reference", name_of(*reference), table_of(*reference));
+  }
+  return page.html();
+}
+
+bool is_study(const std::filesystem::path& directory) {
+  std::error_code ignored;
+  return std::filesystem::exists(directory / "study.jsonl", ignored);
+}
+
+std::string report_study(const std::filesystem::path& directory, const std::string& reference) {
+  const auto study = read_study(directory / "study.jsonl");
+  std::optional<ScalingStudy> other;
+  if (!reference.empty()) {
+    other = read_study(reference);
+    if (other->program != study.program || other->weak != study.weak) {
+      throw InputError("'" + reference + "' is a study of another program or mode than '" +
+                       directory.string() + "'");
+    }
+  }
+  write_file(directory / "report.html", scaling_report(study, other));
+  return scaling_table(study);
+}
+
+std::string scaling_table(const ScalingStudy& study) {
+  const auto rows = table_of(study);
+  std::string text;
+  for (const auto& row : rows) {
+    for (std::size_t column = 0; column < row.size(); ++column) {
+      std::size_t width = 0;
+      for (const auto& other : rows) {
+        width = std::max(width, other[column].size());
+      }
+      text += fmt::format("{:<{}}", row[column], width + 2);
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+}  // namespace eigenscale
