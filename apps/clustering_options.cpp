@@ -23,6 +23,10 @@ ClusteringOverrides overrides(const ProgramOptions& options) {
   options.read("threshold", result.threshold);
   options.read("subspace-dim", result.subspace_dim);
   options.read("affinity-power", result.affinity_power);
+  if (options.has("latents")) {
+    result.linear_latents = options.get<std::string>("latents") == "linear";
+  }
+  options.read("pretrain-batch", result.pretrain_batch);
   options.read("pretrain-epochs", result.pretrain_epochs);
   options.read("finetune-steps", result.finetune_steps);
   return result;

@@ -35,6 +35,10 @@ ProgramOptions describe_options() {
       ("affinity-power", above(0), "power of the affinity")
       ("label-assignment", one_of({"discretize", "kmeans"})->default_value("discretize"),
        "discretize or kmeans")
+      ("latents", one_of({"relu", "linear"}),
+       "of a conv encoder: relu or linear; default linear from 10000 samples on without --preset")
+      ("pretrain-batch", whole(0),
+       "samples of all ranks in a step; 0: all. Default 256 from 10000 samples on without --preset")
       ("pretrain-epochs", whole(0),
        "exactly this many; without it until the loss rests (docs/clustering.md)")
       ("finetune-steps", whole(0), "steps with the coefficients")

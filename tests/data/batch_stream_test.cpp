@@ -91,6 +91,20 @@ TEST(BatchStreamTest, SamplesBelongToTheirLabelsInEveryType) {
   }
 }
 
+TEST(BatchStreamTest, SamplesNeedNoLabels) {
+  auto samples = numbered(torch::kFloat32);
+  const auto labels = samples.labels;
+  BatchStream labelled(test::world(), samples, {.batch_size = 6});
+  auto bare = samples;
+  bare.labels = torch::Tensor();
+  BatchStream stream(test::world(), bare, {.batch_size = 6});
+  for (int b = 0; b < 6; ++b) {
+    const auto batch = stream.next();
+    EXPECT_FALSE(batch.labels.defined());
+    EXPECT_TRUE(torch::equal(batch.samples, labelled.next().samples));
+  }
+}
+
 TEST(BatchStreamTest, StartsAnywhere) {
   const auto samples = numbered(torch::kUInt8);
   BatchStream whole(test::world(), samples, {.batch_size = 5});

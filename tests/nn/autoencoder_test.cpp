@@ -92,6 +92,16 @@ TEST(AutoencoderTest, StartsEqualOnAllRanksWithinGlorotsLimit) {
   EXPECT_EQ(all_reduce(test::world(), checksum, ReduceOp::kMin), checksum);
 }
 
+TEST(AutoencoderTest, LinearLatentsAreThoseOfReluBeforeIt) {
+  auto linear = yale();
+  linear.linear_latents = true;
+  const auto rows = torch::rand({4, 2016});
+  const auto bent = Autoencoder(yale(), torch::kFloat32, 1).encode(rows);
+  const auto latent = Autoencoder(linear, torch::kFloat32, 1).encode(rows);
+  EXPECT_LT(latent.min().item<double>(), 0);
+  EXPECT_TRUE(torch::equal(latent.relu(), bent));
+}
+
 TEST(AutoencoderTest, NoneIsTheIdentityWithoutParameters) {
   AutoencoderSpecification specification;
   specification.features = 7;

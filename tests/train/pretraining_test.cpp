@@ -131,6 +131,101 @@ TEST(PretrainingTest, InitialisationWithTheSmallestLossGoesOnAlone) {
   }
 }
 
+PretrainingOptions by_batches(std::int64_t batch, std::int64_t epochs) {
+  PretrainingOptions options;
+  options.batch_size = batch;
+  options.max_epochs = epochs;
+  options.stop_on_plateau = false;
+  options.seed = 3;
+  return options;
+}
+
+/// Squares of one of nine grey levels at one of four places, and a little noise.
+torch::Tensor squares(std::int64_t count) {
+  torch::manual_seed(8);
+  auto images = 0.02 * torch::rand({count, 10, 10}, torch::kFloat64);
+  for (std::int64_t i = 0; i < count; ++i) {
+    images[i]
+        .narrow(0, 1 + 4 * (i % 2), 4)
+        .narrow(1, 1 + 4 * (i / 2 % 2), 4)
+        .add_(0.1 * static_cast<double>(1 + i % 9));
+  }
+  return images.flatten(1);
+}
+
+// 43 samples in batches of 8: the last one of a pass has 3, and on four ranks one has none.
+TEST(PretrainingTest, BatchesDependNotOnRanksAndRepeatBitForBit) {
+  const auto rows = squares(43);
+  const auto alone = test::world().split(test::world().rank(), 0);
+  const auto options = by_batches(8, 12);
+  const auto train = [&](const Communicator& communicator, const torch::Tensor& part) {
+    Autoencoder network(convolutional({3, 2}, {3, 5}, 10), torch::kFloat64, 1);
+    std::vector<double> result;
+    pretrain(communicator, network, part, options, [&](const EpochReport& report) {
+      result.push_back(report.rmse);
+      return true;
+    });
+    return std::pair(result, named_parameters(network));
+  };
+  const auto [expected, expected_weights] = train(*alone, rows);
+  ASSERT_EQ(expected.size(), 12U);
+  EXPECT_LT(expected.back(), 0.7 * expected.front());
+  const auto [actual, weights] = train(test::world(), own(rows));
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    // Rounding of the sums, 1e-16, grown by 72 steps of Adam.
+    EXPECT_NEAR(actual[i], expected[i], 1e-10 * expected[i]) << "pass " << i + 1;
+  }
+  const auto [repeated, repeated_weights] = train(test::world(), own(rows));
+  EXPECT_EQ(repeated, actual);
+  for (const auto& [name, weight] : weights) {
+    EXPECT_TRUE(torch::equal(weight, repeated_weights.at(name))) << name;
+  }
+}
+
+// The loss of a pass is the mean over its samples of what the whole would be at those weights: with
+// one batch of all, exactly the full batch's.
+TEST(PretrainingTest, ABatchOfAllIsTheFullBatch) {
+  const auto rows = own(squares(24));
+  std::vector<EpochReport> reports[2];
+  for (const int batched : {0, 1}) {
+    auto options = by_batches(batched == 1 ? 24 : 0, 10);
+    options.adam.learning_rate = options.mini_batch.learning_rate;
+    Autoencoder network(convolutional({3, 2}, {3, 5}, 10), torch::kFloat64, 1);
+    pretrain(test::world(), network, rows, options, [&](const EpochReport& report) {
+      reports[batched].push_back(report);
+      return true;
+    });
+  }
+  ASSERT_EQ(reports[1].size(), 10U);
+  for (std::size_t i = 0; i < 10; ++i) {
+    // Adam divides by the gradient's size plus 1e-8, and the mini-batch's is 2,400 times smaller.
+    EXPECT_NEAR(reports[1][i].loss, reports[0][i].loss, 1e-3 * reports[0][i].loss);
+    EXPECT_NEAR(reports[1][i].rmse, reports[0][i].rmse, 1e-3 * reports[0][i].rmse);
+  }
+}
+
+TEST(PretrainingTest, BatchesStopForEachReason) {
+  const auto rows = own(squares(40));
+  const auto run = [&](const PretrainingOptions& options, std::int64_t request = 0) {
+    Autoencoder network(convolutional({2}, {3}, 10), torch::kFloat64, 1);
+    return pretrain(test::world(), network, rows, options,
+                    [&](const EpochReport& report) { return report.epoch != request; });
+  };
+  auto options = by_batches(10, 8);
+  EXPECT_EQ(run(options).stopped_by, "epochs");
+  EXPECT_EQ(run(options).last.epoch, 8);
+  EXPECT_EQ(run(options, 5).stopped_by, "request");
+  EXPECT_EQ(run(options, 5).last.epoch, 5);
+  options.target_rmse = 10;
+  EXPECT_EQ(run(options).stopped_by, "target RMSE");
+  options.target_rmse = 0;
+  options.stop_on_plateau = true;
+  options.mini_batch.minimum_improvement = 0.9;
+  options.mini_batch.plateau_steps = 18;  // of 4 a pass: five passes
+  EXPECT_EQ(run(options).stopped_by, "plateau");
+  EXPECT_EQ(run(options).last.epoch, 6);
+}
+
 TEST(PretrainingTest, NothingToTrainWithoutParameters) {
   AutoencoderSpecification specification;
   specification.features = 100;

@@ -64,6 +64,7 @@ AutoencoderSpecification specification(const ClusteringRunOptions& options,
   }
   if (result.kind == EncoderKind::kConvolution) {
     result.channels = settings.channels;
+    result.linear_latents = settings.linear_latents;
     result.kernels = settings.kernels;
     if (settings.image_shape.empty()) {
       throw OptionError("--encoder conv needs --image-shape, such as 1x28x28");
@@ -218,6 +219,7 @@ class ClusteringRun {
         std::to_string(clustering.grid_rows) + "x" + std::to_string(clustering.grid_columns);
     summary["choices"]["landmarks"] = samples.partition.rows();
     if (result.pretraining) {
+      summary["choices"]["pretraining_batch"] = clustering.settings.pretrain_batch;
       summary["choices"]["pretraining_epochs"] = result.pretraining->last.epoch;
       summary["choices"]["pretraining_rmse"] = result.pretraining->last.rmse;
       summary["choices"]["pretraining_stopped_by"] = result.pretraining->stopped_by;

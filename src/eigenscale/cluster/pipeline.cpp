@@ -70,11 +70,12 @@ class Pipeline {
       pretraining.max_epochs = options_.settings.pretrain_epochs;
       pretraining.stop_on_plateau = options_.stop_on_plateau;
       pretraining.plateau_window = kPlateauWindow;
+      pretraining.batch_size = options_.settings.pretrain_batch;
       if (options_.stop_on_plateau) {
         pretraining.target_rmse = kGoodReconstruction * largest_value();
         pretraining.initializations = kInitializations;
-        pretraining.seed = options_.seed;
       }
+      pretraining.seed = options_.seed;
       result_.pretraining = pretrain(world_, autoencoder_, rows_, pretraining, events_.epoch);
     }
     events_.pretrained(autoencoder_);

@@ -92,6 +92,8 @@ ClusteringSettings with_overrides(ClusteringSettings settings,
   set(overrides.threshold, settings.threshold);
   set(overrides.subspace_dim, settings.subspace_dim);
   set(overrides.affinity_power, settings.affinity_power);
+  set(overrides.linear_latents, settings.linear_latents);
+  set(overrides.pretrain_batch, settings.pretrain_batch);
   set(overrides.pretrain_epochs, settings.pretrain_epochs);
   set(overrides.finetune_steps, settings.finetune_steps);
   return settings;
@@ -124,6 +126,12 @@ ClusteringSettings default_settings(std::int64_t samples, std::int64_t clusters)
   settings.coefficient_learning_rate =
       1e-3 * std::min(1.0, 1000.0 / static_cast<double>(std::max<std::int64_t>(samples, 1)));
   settings.pretrain_epochs = 200;
+  // Full-batch steps of ten thousand samples are few; the paper's hundreds need them exact.
+  constexpr std::int64_t kManySamples = 10000;
+  if (samples >= kManySamples) {
+    settings.pretrain_batch = 256;
+    settings.linear_latents = true;
+  }
   settings.finetune_steps = 100;
   return settings;
 }

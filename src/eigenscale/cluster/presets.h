@@ -27,6 +27,8 @@ struct ClusteringSettings {
   std::int64_t subspace_dim = 10;
   double affinity_power = 1;
   bool unit_diagonal = false;
+  bool linear_latents = false;       // no ReLU behind a conv encoder's last layer
+  std::int64_t pretrain_batch = 0;   // samples of a step of pre-training; 0: all, as the paper
   std::int64_t pretrain_epochs = 0;  // the most; the stop rule may end it before
   std::int64_t finetune_steps = 0;
 };
@@ -43,6 +45,8 @@ struct ClusteringOverrides {
   std::optional<double> threshold;
   std::optional<std::int64_t> subspace_dim;
   std::optional<double> affinity_power;
+  std::optional<bool> linear_latents;
+  std::optional<std::int64_t> pretrain_batch;
   std::optional<std::int64_t> pretrain_epochs;
   std::optional<std::int64_t> finetune_steps;
 };

@@ -160,7 +160,8 @@ Batch BatchStream::exchange(const std::vector<std::int64_t>& global) const {
   }
   const auto index = torch::tensor(sent_rows, torch::kInt64);
   auto rows = samples_.rows.index_select(0, index);
-  auto labels = samples_.labels.index_select(0, index);
+  const bool labelled = samples_.labels.defined();
+  auto labels = labelled ? samples_.labels.index_select(0, index) : torch::Tensor();
   if (ranks > 1) {
     Communicator::Counts received;
     std::vector<std::int64_t> order;
@@ -175,20 +176,25 @@ Batch BatchStream::exchange(const std::vector<std::int64_t>& global) const {
     }
     const auto row_bytes =
         rows.size(0) > 0 ? as_bytes(rows) : torch::empty({0, width}, torch::kUInt8);
-    const auto label_bytes = labels.size(0) > 0 ? as_bytes(labels.unsqueeze(1))
-                                                : torch::empty({0, kLabelBytes}, torch::kUInt8);
-    const auto message = torch::cat({row_bytes, label_bytes}, 1);
+    auto message = row_bytes;
+    if (labelled) {
+      const auto label_bytes = labels.size(0) > 0 ? as_bytes(labels.unsqueeze(1))
+                                                  : torch::empty({0, kLabelBytes}, torch::kUInt8);
+      message = torch::cat({row_bytes, label_bytes}, 1);
+    }
     auto arrived = torch::empty({part.size(), message.size(1)}, torch::kUInt8);
     wait_asleep(*communicator_->start_all_to_all(arrived, message.contiguous(), received, sent),
                 message.nbytes());
     auto sorted = torch::empty_like(arrived);
     sorted.index_copy_(0, torch::tensor(order, torch::kInt64), arrived);
     rows = columns_as(sorted, 0, width, samples_.rows.scalar_type());
-    labels = columns_as(sorted, width, kLabelBytes, torch::kInt64);
+    if (labelled) {
+      labels = columns_as(sorted, width, kLabelBytes, torch::kInt64).view({part.size()});
+    }
   }
   std::vector<std::int64_t> shape = {part.size()};
   shape.insert(shape.end(), samples_.shape.begin(), samples_.shape.end());
-  return {rows.view(shape), labels.view({part.size()}), std::ssize(global)};
+  return {rows.view(shape), labels, std::ssize(global)};
 }
 
 }  // namespace eigenscale

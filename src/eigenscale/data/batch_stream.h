@@ -30,7 +30,7 @@ struct BatchStreamOptions {
 /// What one rank gets of a global batch: a contiguous part of it, maybe nothing.
 struct Batch {
   torch::Tensor samples;  ///< n x shape
-  torch::Tensor labels;   ///< n
+  torch::Tensor labels;   ///< n; undefined where the samples have none
   std::int64_t global_size = 0;
 };
 

@@ -16,7 +16,7 @@ namespace eigenscale {
 struct LabelledSamples {
   RowPartition partition;
   torch::Tensor rows;    ///< this rank's, n_p x shape: uint8 or float32 or float64
-  torch::Tensor labels;  ///< this rank's, n_p, int64
+  torch::Tensor labels;  ///< this rank's, n_p, int64; undefined on all ranks where there are none
   std::vector<std::int64_t> shape;
   std::string data;  ///< where they came from, for messages
   std::string labels_name;

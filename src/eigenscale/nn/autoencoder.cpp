@@ -141,8 +141,9 @@ void Autoencoder::add_convolutions() {
   for (std::size_t i = 0; i < widths.size(); ++i) {
     convolutions_.push_back(encoder->register_module(
         numbered("conv", i),
-        std::make_shared<SamePaddingConvolution>(i == 0 ? channels : widths[i - 1], widths[i],
-                                                 specification_.kernels[i], true)));
+        std::make_shared<SamePaddingConvolution>(
+            i == 0 ? channels : widths[i - 1], widths[i], specification_.kernels[i],
+            i + 1 < widths.size() || !specification_.linear_latents)));
     image_sizes_.push_back({(image_sizes_.back()[0] + 1) / 2, (image_sizes_.back()[1] + 1) / 2});
   }
   for (std::size_t i = 0; i < widths.size(); ++i) {

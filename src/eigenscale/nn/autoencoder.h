@@ -25,6 +25,8 @@ struct AutoencoderSpecification {
   std::vector<std::int64_t> channels;
   std::vector<std::int64_t> kernels;
   std::array<std::int64_t, 3> image_shape = {0, 0, 0};
+  /// conv: no ReLU on the latents. The paper has one; without it latents may point anywhere.
+  bool linear_latents = false;
   /// mlp: widths of the encoder's layers, the latent size last.
   std::vector<std::int64_t> widths;
 };
@@ -37,7 +39,8 @@ void check_specification(const AutoencoderSpecification& specification);
 ///
 /// - conv: SamePaddingConvolution layers `encoder.conv1` ..., and mirrored `decoder.deconv1` ...,
 ///   where deconv1 is applied first; ReLU after every layer, the decoder's last included (Ji et
-///   al., NeurIPS 2017). Latent features are ordered channel, row, column.
+///   al., NeurIPS 2017), but for the latents where they are linear. Latent features are ordered
+///   channel, row, column.
 /// - mlp: fully connected `encoder.linear1` ..., mirrored `decoder.linear1` ...; ReLU after every
 ///   layer but the encoder's and the decoder's last.
 /// - none: the identity, without parameters.

@@ -5,9 +5,12 @@
 #include <memory>
 #include <vector>
 
+#include "eigenscale/comm/agreement.h"
 #include "eigenscale/core/errors.h"
+#include "eigenscale/core/row_partition.h"
 #include "eigenscale/train/data_parallel_step.h"
 #include "eigenscale/train/plateau_rule.h"
+#include "eigenscale/train/trainer.h"
 
 namespace eigenscale {
 namespace {
@@ -101,6 +104,56 @@ class Trial {
   PretrainingResult result_;
 };
 
+PretrainingResult pretrain_by_batches(const Communicator& communicator, Autoencoder& autoencoder,
+                                      const torch::Tensor& rows, const PretrainingOptions& options,
+                                      const std::function<bool(const EpochReport&)>& on_epoch) {
+  const RowPartition partition(all_reduce(communicator, rows.size(0)), communicator.size());
+  on_all_ranks(communicator, [&] {
+    TORCH_CHECK(partition.range(communicator.rank()).size() == rows.size(0),
+                "pretrain: batches need the rows in blocks of a RowPartition");
+  });
+  const LabelledSamples samples{.partition = partition,
+                                .rows = rows,
+                                .labels = {},
+                                .shape = {rows.size(1)},
+                                .data = "the samples",
+                                .labels_name = ""};
+  const auto count = static_cast<double>(samples.count());
+  const auto features = static_cast<double>(rows.size(1));
+  TrainerOptions training;
+  training.epochs = options.max_epochs;
+  training.batches.batch_size = options.batch_size;
+  training.batches.seed = options.seed;
+  training.optimizer.adam = options.adam;
+  training.learning_rate.base = options.mini_batch.learning_rate;
+  const std::int64_t steps = (samples.count() + options.batch_size - 1) / options.batch_size;
+  const std::int64_t window =
+      std::max<std::int64_t>(3, (options.mini_batch.plateau_steps + steps - 1) / steps);
+  PlateauRule plateau(options.mini_batch.minimum_improvement, window, window + 1);
+  Trainer trainer(communicator, std::make_unique<Reconstruction>(autoencoder), samples, nullptr,
+                  training);
+  PretrainingResult result{{}, "epochs"};
+  TrainingEvents events;
+  events.enough = [&](const TrainingEpoch& epoch) {
+    result.last = {.initialization = 0,
+                   .epoch = epoch.epoch,
+                   .loss = epoch.training_loss * count * features,
+                   .rmse = std::sqrt(2 * epoch.training_loss)};
+    const bool go_on = !on_epoch || on_epoch(result.last);
+    const bool rests = plateau.add(epoch.training_loss);
+    if (!go_on) {
+      result.stopped_by = "request";
+    } else if (result.last.rmse <= options.target_rmse) {
+      result.stopped_by = "target RMSE";
+    } else if (rests && options.stop_on_plateau) {
+      result.stopped_by = "plateau";
+    }
+    return result.stopped_by != "epochs";
+  };
+  trainer.run(events);
+  return result;
+}
+
 }  // namespace
 
 PretrainingResult pretrain(const Communicator& communicator, Autoencoder& autoencoder,
@@ -108,6 +161,9 @@ PretrainingResult pretrain(const Communicator& communicator, Autoencoder& autoen
                            const std::function<bool(const EpochReport&)>& on_epoch) {
   if (autoencoder.parameters().empty() || options.max_epochs < 1) {
     return {{}, autoencoder.parameters().empty() ? "no parameters" : "epochs"};
+  }
+  if (options.batch_size > 0) {
+    return pretrain_by_batches(communicator, autoencoder, rows, options, on_epoch);
   }
   const double elements = global_elements(communicator, rows);
   const auto chunks = column_chunks(rows, options.chunk_rows);

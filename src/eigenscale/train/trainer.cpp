@@ -34,16 +34,17 @@ void Trainer::Sums::add(const Sums& other) {
   exposed += other.exposed;
 }
 
-Trainer::Trainer(const Communicator& world, Network& network, const LabelledSamples& training,
-                 const LabelledSamples* validation, const TrainerOptions& options)
+Trainer::Trainer(const Communicator& world, std::unique_ptr<Objective> objective,
+                 const LabelledSamples& training, const LabelledSamples* validation,
+                 const TrainerOptions& options)
     : world_(world),
-      network_(network),
+      objective_(std::move(objective)),
       training_(training),
       validation_(validation),
       options_(options),
       start_(now_seconds()),
-      parallel_(world, network, options.optimizer, options.reducer) {
-  options_.batches.type = network.weight_type();
+      parallel_(world, objective_->module(), options.optimizer, options.reducer) {
+  options_.batches.type = objective_->input_type();
   const auto batch = options_.batches.batch_size;
   const auto micro = options_.micro_batch;
   if (micro > 0 && micro < batch && batch % micro != 0) {
@@ -51,6 +52,12 @@ Trainer::Trainer(const Communicator& world, Network& network, const LabelledSamp
                       " samples; expected a divisor of the batch of " + std::to_string(batch));
   }
   piece_ = micro > 0 ? std::min(micro, batch) : batch;
+}
+
+Trainer::Trainer(const Communicator& world, Network& network, const LabelledSamples& training,
+                 const LabelledSamples* validation, const TrainerOptions& options)
+    : Trainer(world, std::make_unique<Classification>(network), training, validation, options) {
+  network_ = &network;
   if (options.proximal.any()) {
     const auto& initial = options.initial_specification;
     proximal_.emplace(world, network, parallel_.optimizer(), options.proximal,
@@ -117,7 +124,7 @@ std::int64_t Trainer::size_of_batch() const {
 void Trainer::train_batch(const TrainingEvents& events) {
   const double begin = now_seconds();
   const auto whole = timer_.scope("step");
-  network_.train();
+  objective_->module().train();
   parallel_.zero_gradients();
   const auto samples = static_cast<double>(size_of_batch());
   Sums sums = accumulate();
@@ -173,16 +180,10 @@ Trainer::Sums Trainer::accumulate() {
     {
       const auto scope = timer_.scope("forward");
       const TraceSpan span("forward");
-      const auto output = network_.forward(batch.samples);
-      loss = torch::nn::functional::cross_entropy(
-                 output, batch.labels,
-                 torch::nn::functional::CrossEntropyFuncOptions().reduction(torch::kSum)) /
-             static_cast<double>(total);
+      const auto terms = objective_->terms(batch);
+      loss = terms.loss / static_cast<double>(total);
       sums.loss += loss.item<double>();
-      if (batch.labels.size(0) > 0) {
-        sums.wrong += static_cast<double>(
-            (output.detach().argmax(1) != batch.labels).sum().item<std::int64_t>());
-      }
+      sums.wrong += terms.wrong;
     }
     const auto scope = timer_.scope("backward");
     const TraceSpan span("backward");
@@ -212,7 +213,7 @@ void Trainer::check_finite(double value, const char* what, std::int64_t ahead) c
 // An update may overflow though its gradient was finite.
 void Trainer::check_weights() const {
   double sum = 0;
-  for (const auto& [name, tensor] : named_parameters(network_)) {
+  for (const auto& [name, tensor] : named_parameters(objective_->module())) {
     if (tensor.is_floating_point()) {
       sum += tensor.isfinite().all().item<bool>() ? 0 : std::numeric_limits<double>::quiet_NaN();
     }
@@ -256,16 +257,19 @@ bool Trainer::end_epoch(const TrainingEvents& events) {
     if (!best_accuracy_ || evaluation.accuracy > *best_accuracy_) {
       best_accuracy_ = evaluation.accuracy;
       best_epoch_ = epoch_;
-      best_ = copies(network_);
+      best_ = copies(objective_->module());
     }
   }
   events.epoch(report);
+  if (events.enough(report)) {
+    return true;
+  }
   return options_.patience > 0 && best_accuracy_ && epoch_ - best_epoch_ >= options_.patience;
 }
 
 Evaluation Trainer::evaluate(const LabelledSamples& samples) {
   const auto scope = timer_.scope("evaluate");
-  return eigenscale::evaluate(world_, network_, samples, options_.batches.scale);
+  return objective_->evaluate(world_, samples, options_.batches.scale);
 }
 
 bool Trainer::must_shrink() const {
@@ -274,10 +278,11 @@ bool Trainer::must_shrink() const {
 }
 
 ShrunkTraining Trainer::shrink() {
-  ShrunkTraining result{{network_.specification(), copies(network_)}, {}, state(), timer_};
+  ShrunkTraining result{
+      {network_->specification(), copies(objective_->module())}, {}, state(), timer_};
   result.state["save_first"] = save_first_;
   result.state["saved_step"] = saved_step_;
-  const auto names = network_.named_parameters().keys();
+  const auto names = network_->named_parameters().keys();
   const auto& optimizer = parallel_.optimizer();
   for (std::size_t which = 0; which < optimizer.moments().size(); ++which) {
     auto& moments = result.moments.emplace_back();
@@ -290,11 +295,11 @@ ShrunkTraining Trainer::shrink() {
 }
 
 void Trainer::adopt(const ShrunkTraining& shrunk) {
-  load_parameters(network_, shrunk.model.tensors, "the smaller network");
+  load_parameters(objective_->module(), shrunk.model.tensors, "the smaller network");
   set_state(shrunk.state);
   save_first_ = shrunk.state.at("save_first");
   saved_step_ = save_first_ ? -1 : shrunk.state.at("saved_step").get<std::int64_t>();
-  const auto names = network_.named_parameters().keys();
+  const auto names = network_->named_parameters().keys();
   for (std::size_t which = 0; which < shrunk.moments.size(); ++which) {
     for (std::size_t i = 0; i < names.size(); ++i) {
       parallel_.optimizer().moment_of(which, i).copy_(shrunk.moments[which].at(names[i]));
@@ -304,7 +309,7 @@ void Trainer::adopt(const ShrunkTraining& shrunk) {
 }
 
 NamedTensors Trainer::best_model() const {
-  return proximal_ || best_.empty() ? copies(network_) : best_;
+  return proximal_ || best_.empty() ? copies(objective_->module()) : best_;
 }
 
 nlohmann::json Trainer::state() const {
@@ -314,8 +319,8 @@ nlohmann::json Trainer::state() const {
   if (best_accuracy_) {
     best = {{"accuracy", *best_accuracy_}, {"epoch", best_epoch_}};
   }
-  return {{"setting", training_setting(network_, training_, options_)},
-          {"network", network_.specification()},
+  return {{"setting", training_setting(*objective_, training_, options_)},
+          {"network", objective_->specification()},
           {"ranks", world_.size()},
           {"step", step_},
           {"epoch", epoch_},
@@ -340,10 +345,12 @@ void Trainer::save() {
   }
   const auto scope = timer_.scope("checkpoint");
   const TraceSpan span("checkpoint");
-  write_checkpoint(
-      world_, options_.checkpoints,
-      {.step = step_, .state = state(), .model = named_parameters(network_), .best = best_},
-      parallel_.optimizer(), options_.keep);
+  write_checkpoint(world_, options_.checkpoints,
+                   {.step = step_,
+                    .state = state(),
+                    .model = named_parameters(objective_->module()),
+                    .best = best_},
+                   parallel_.optimizer(), options_.keep);
   saved_step_ = step_;
 }
 
@@ -368,9 +375,9 @@ void Trainer::restore(const std::filesystem::path& path) {
   const auto checkpoint = read_checkpoint(world_, path);
   const auto& state = checkpoint.state;
   try {
-    require_same_setting(state.at("setting"), training_setting(network_, training_, options_),
+    require_same_setting(state.at("setting"), training_setting(*objective_, training_, options_),
                          path);
-    load_parameters(network_, checkpoint.model, path / "model.safetensors");
+    load_parameters(objective_->module(), checkpoint.model, path / "model.safetensors");
     set_state(state);
     best_ = checkpoint.best;
   } catch (const Error& error) {  // every rank has read the same

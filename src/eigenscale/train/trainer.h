@@ -19,6 +19,7 @@
 #include "eigenscale/train/data_parallel_step.h"
 #include "eigenscale/train/evaluation.h"
 #include "eigenscale/train/learning_rate.h"
+#include "eigenscale/train/objective.h"
 #include "eigenscale/train/proximal_training.h"
 #include "eigenscale/train/shrinking.h"
 
@@ -85,21 +86,29 @@ struct TrainingEpoch {
 struct TrainingEvents {
   std::function<void(const StepReport&)> step = [](const StepReport&) {};
   std::function<void(const TrainingEpoch&)> epoch = [](const TrainingEpoch&) {};
+  /// Whether the epoch before was enough, the same on all ranks; ends the run as patience does.
+  std::function<bool(const TrainingEpoch&)> enough = [](const TrainingEpoch&) { return false; };
   std::function<void(const std::string&)> warning = [](const std::string&) {};
 };
 
 /// How a call of `run()` ended.
 enum class TrainingEnd { kEpochs, kPatience, kStopped, kShrink };
 
-/// Trains a network data-parallel by the mean cross-entropy of each global batch. The same samples
-/// make the same batches on any number of ranks, and gradients are divided by the number of samples
-/// of all ranks: ragged batches are exact. Borrows everything it is given.
+/// Trains data-parallel by the mean of an objective (cross-entropy of a network, where nothing else
+/// is said) over each global batch. The same samples make the same batches on any number of ranks,
+/// and gradients are divided by the number of samples of all ranks: ragged batches are exact.
+/// Borrows everything it is given. Penalties and shrinking are for networks.
 class Trainer {
  public:
   /// [collective] `validation` may be null. OptionError for a micro-batch that does not divide the
   /// batch.
   Trainer(const Communicator& world, Network& network, const LabelledSamples& training,
           const LabelledSamples* validation, const TrainerOptions& options);
+
+  /// [collective] Of anything else, without penalties; `validation` measures the loss alone.
+  Trainer(const Communicator& world, std::unique_ptr<Objective> objective,
+          const LabelledSamples& training, const LabelledSamples* validation,
+          const TrainerOptions& options);
 
   /// [collective] Goes on from a checkpoint, bit-identically when the number of ranks is that of
   /// the run which wrote it. InputError (agreed) naming what differs when it belongs to another
@@ -158,7 +167,8 @@ class Trainer {
   bool must_stop() const;
 
   const Communicator& world_;
-  Network& network_;
+  std::unique_ptr<Objective> objective_;
+  Network* network_ = nullptr;  ///< what is trained, if it is one
   const LabelledSamples& training_;
   const LabelledSamples* validation_;
   TrainerOptions options_;

@@ -24,14 +24,14 @@ std::string first_difference(const nlohmann::json& found, const nlohmann::json& 
 
 }  // namespace
 
-nlohmann::json training_setting(const Network& network, const LabelledSamples& training,
+nlohmann::json training_setting(const Objective& objective, const LabelledSamples& training,
                                 const TrainerOptions& options) {
   const auto& optimizer = options.optimizer;
   const auto& proximal = options.proximal;
   const bool adam = optimizer.kind == OptimizerOptions::Kind::kAdam;
   const auto& initial = options.initial_specification;
-  return {{"network", initial.is_null() ? network.specification() : initial},
-          {"precision", torch::toString(network.weight_type())},
+  return {{"network", initial.is_null() ? objective.specification() : initial},
+          {"precision", torch::toString(objective.input_type())},
           {"samples", training.count()},
           {"sample_shape", training.shape},
           {"batch-size", options.batches.batch_size},

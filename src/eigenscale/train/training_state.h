@@ -5,13 +5,13 @@
 
 namespace eigenscale {
 
-class Network;
+class Objective;
 struct LabelledSamples;
 struct TrainerOptions;
 
 /// [local] What must be the same when a run goes on from a checkpoint: network, data, batches and
 /// optimiser. Epochs and learning rate may change.
-nlohmann::json training_setting(const Network& network, const LabelledSamples& training,
+nlohmann::json training_setting(const Objective& objective, const LabelledSamples& training,
                                 const TrainerOptions& options);
 
 /// [local] InputError naming the first entry that differs, with both values.
