@@ -46,9 +46,18 @@ ClusteringRunOptions clustering_options(const ProgramOptions& options) {
     run.grid = {static_cast<int>(grid[0]), static_cast<int>(grid[1])};
   }
   auto& clustering = run.clustering;
-  clustering.clusters = options.get<std::int64_t>("clusters");
+  options.read("assign", run.assign);
+  if (run.assign.empty()) {
+    clustering.clusters = options.get<std::int64_t>("clusters");
+  } else if (options.has("clusters")) {
+    throw OptionError("--clusters is that of the model: leave it out with --assign");
+  }
+  options.read("self-expression", run.self_expression);
+  options.read("refine", run.refine);
+  options.read("landmarks", run.landmarks);
+  options.read("landmark-draws", run.landmark_draws);
+  run.affine = options.get<bool>("affine");
   clustering.ablation = !options.get<bool>("no-ablation");
-  clustering.closed_form = options.is("self-expression", "closed-form");
   clustering.assignment = options.is("label-assignment", "discretize")
                               ? LabelAssignment::kDiscretize
                               : LabelAssignment::kKmeans;

@@ -16,6 +16,7 @@ ProgramOptions describe_options() {
       ("no-ablation", flag(),
        "with labels: leave out the parts of the method alone, which cost as much again each")
       ("clusters", whole(1), "number of clusters K")
+      ("assign", text(), "label the data by the model of this finished run; no --clusters then")
       ("scale", real()->default_value(1), "factor on every value");
   options.group("Method")
       ("preset", one_of({"orl", "coil20", "coil100", "yaleb"}),
@@ -25,8 +26,15 @@ ProgramOptions describe_options() {
        "conv: channels per layer (10,20,30); mlp: widths, the latent size last")
       ("encoder-kernels", text(), "conv: odd kernel size per layer (5,3,3)")
       ("image-shape", text(), "channels x height x width of a sample (1x32x32)")
-      ("self-expression", one_of({"full", "closed-form"})->default_value("full"),
-       "full or closed-form")
+      ("self-expression", one_of({"auto", "full", "closed-form"})->default_value("auto"),
+       "full, closed-form, or by the number of samples: auto")
+      ("landmarks", whole(1), "samples that are clustered by self-expression; subspaces fitted to "
+       "them label the others")
+      ("landmark-draws", whole(1)->default_value(3), "draws of landmarks that compete")
+      ("refine", one_of({"auto", "subspaces", "none"})->default_value("auto"),
+       "subspaces: fit a subspace model to the labels and refine it over all samples; auto: where "
+       "there are landmarks")
+      ("affine", flag(), "subspaces need not contain the origin")
       ("norm", one_of({"l1", "l2"}), "of the coefficients: l1 or l2")
       ("weight-coefficient", real(0), "w1, weight of the coefficients' norm")
       ("weight-self-expression", real(0), "w2, weight of the self-expression")

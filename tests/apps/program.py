@@ -77,8 +77,8 @@ class ProgramTest(unittest.TestCase):
         self.folder = tempfile.mkdtemp(prefix="eigenscale-apps-")
         self.addCleanup(shutil.rmtree, self.folder, True)
 
-    def path(self, name):
-        return os.path.join(self.folder, name)
+    def path(self, *names):
+        return os.path.join(self.folder, *names)
 
     def need_data(self):
         if not os.path.isdir(DATA):

@@ -4,12 +4,15 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "eigenscale/cluster/assignment_run.h"
 #include "eigenscale/cluster/clustering_report.h"
+#include "eigenscale/cluster/encoder_preparation.h"
+#include "eigenscale/cluster/landmark_run.h"
 #include "eigenscale/comm/agreement.h"
 #include "eigenscale/core/log.h"
-#include "eigenscale/core/shape_text.h"
 #include "eigenscale/data/label_names.h"
 #include "eigenscale/data/npy_file.h"
+#include "eigenscale/data/sample_source.h"
 #include "eigenscale/nn/safetensors.h"
 
 namespace eigenscale {
@@ -39,46 +42,6 @@ void check_data(const Communicator& world, const ClusteringRunOptions& options,
                           : "single precision (--precision double keeps more digits)") +
                      ", there is nothing to cluster");
   }
-}
-
-AutoencoderSpecification specification(const ClusteringRunOptions& options,
-                                       const ClusteringSettings& settings, const Samples& samples) {
-  AutoencoderSpecification result;
-  result.kind = parse_encoder_kind(settings.encoder);
-  result.features = 1;
-  for (const std::int64_t size : samples.shape) {
-    result.features *= size;
-  }
-  if (!settings.image_shape.empty()) {
-    std::copy_n(settings.image_shape.begin(), 3, result.image_shape.begin());
-    std::int64_t pixels = 1;
-    for (const std::int64_t size : settings.image_shape) {
-      pixels *= size;
-    }
-    if (pixels != result.features) {
-      throw InputError("--image-shape is " + shape_text(settings.image_shape) +
-                       " but the samples of '" + options.data + "' have " +
-                       std::to_string(result.features) + " numbers (" + shape_text(samples.shape) +
-                       ")");
-    }
-  }
-  if (result.kind == EncoderKind::kConvolution) {
-    result.channels = settings.channels;
-    result.linear_latents = settings.linear_latents;
-    result.kernels = settings.kernels;
-    if (settings.image_shape.empty()) {
-      throw OptionError("--encoder conv needs --image-shape, such as 1x28x28");
-    }
-  } else if (result.kind == EncoderKind::kPerceptron) {
-    result.widths = settings.channels;
-  }
-  if (result.kind == EncoderKind::kNone && !options.clustering.pretrained.empty()) {
-    throw OptionError(
-        "--pretrained is the weights of an encoder, and there is none: give --encoder "
-        "or --preset");
-  }
-  check_specification(result);
-  return result;
 }
 
 nlohmann::json to_json(const ClusteringMetrics& metrics) {
@@ -148,7 +111,13 @@ class ClusteringRun {
           options_.preset.empty() ? default_settings(samples.partition.rows(), clustering.clusters)
                                   : preset(options_.preset, clustering.clusters),
           options_.overrides);
-      clustering.autoencoder = specification(options_, clustering.settings, samples);
+      clustering.autoencoder =
+          autoencoder_specification(clustering.settings, samples.shape, options_.data);
+      if (clustering.autoencoder.kind == EncoderKind::kNone && !clustering.pretrained.empty()) {
+        throw OptionError(
+            "--pretrained is the weights of an encoder, and there is none: give --encoder or "
+            "--preset");
+      }
     });
     // Collective inside, so outside of on_all_ranks; every rank finds the same.
     try {
@@ -258,7 +227,18 @@ class ClusteringRun {
 
 ExitCode run_clustering(const Communicator& world, const RunOptions& run,
                         const ClusteringRunOptions& options) {
-  ClusteringRun(world, run, options).run();
+  if (!options.assign.empty()) {
+    return run_assignment(world, run, options);
+  }
+  SelfExpressionChoice choice;
+  const std::int64_t samples = open_sample_source(world, options.data)->rows();
+  on_all_ranks(world, [&] { choice = choose_self_expression(options, samples); });
+  if (choice.landmarks) {
+    return run_landmark_clustering(world, run, options, choice);
+  }
+  auto all = options;
+  all.clustering.closed_form = choice.closed_form;
+  ClusteringRun(world, run, all).run();
   return ExitCode::kDone;
 }
 

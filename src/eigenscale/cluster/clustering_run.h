@@ -17,13 +17,20 @@ struct ClusteringRunOptions {
   double scale = 1;
   std::string preset;  ///< empty: defaults, which depend on the number of samples
   ClusteringOverrides overrides;
-  std::array<int, 2> grid = {0, 0};  ///< {0, 0}: the squarest
+  std::array<int, 2> grid = {0, 0};      ///< {0, 0}: the squarest
+  std::string self_expression = "auto";  ///< auto, full or closed-form
+  std::string refine = "auto";           ///< auto, subspaces or none
+  std::int64_t landmarks = 0;            ///< 0: by the number of samples
+  std::int64_t landmark_draws = 3;
+  bool affine = false;  ///< subspaces need not contain the origin
+  std::string assign;   ///< directory of the run whose model labels the data; empty: cluster
   /// Settings and grid in it are filled in by the run.
   ClusteringOptions clustering;
 };
 
-/// [collective] Reads, clusters, and writes labels.npy, embedding.npy, metrics.jsonl, report.html
-/// and, last, summary.json. Throws the documented errors, agreed on all ranks.
+/// [collective] Reads, clusters (or labels by an earlier run's model), and writes labels.npy,
+/// embedding.npy, metrics.jsonl, report.html and, last, summary.json. Throws the documented errors,
+/// agreed on all ranks.
 ExitCode run_clustering(const Communicator& world, const RunOptions& run,
                         const ClusteringRunOptions& options);
 

@@ -7,26 +7,15 @@
 #include "eigenscale/cluster/affinity_picture.h"
 #include "eigenscale/cluster/closed_form.h"
 #include "eigenscale/cluster/discretization.h"
+#include "eigenscale/cluster/encoder_preparation.h"
 #include "eigenscale/cluster/kmeans.h"
 #include "eigenscale/cluster/spectral_embedding.h"
-#include "eigenscale/comm/agreement.h"
-#include "eigenscale/core/errors.h"
 #include "eigenscale/linalg/singular_values.h"
-#include "eigenscale/nn/safetensors.h"
 
 namespace eigenscale {
 namespace {
 
 constexpr std::int64_t kPictureCells = 400;
-// Reconstructions whose error is one hundredth of the largest value look good: more epochs only
-// teach the autoencoder noise. Data that it cannot learn so well end on the plateau rule.
-constexpr double kGoodReconstruction = 0.01;
-// Half of this window stops ORL's autoencoders at an RMSE of up to 19.9 grey levels, where longer
-// training still reaches the 18.2 of the authors' weights.
-constexpr std::int64_t kPlateauWindow = 1000;
-
-// About one initialisation of ORL's autoencoder in four rests at four times the RMSE of the others.
-constexpr std::int64_t kInitializations = 4;
 
 class Pipeline {
  public:
@@ -61,29 +50,14 @@ class Pipeline {
       return;
     }
     events_.phase("pretrain");
-    if (!options_.pretrained.empty()) {
-      on_all_ranks(world_, [&] {
-        load_parameters(autoencoder_, read_safetensors(options_.pretrained), options_.pretrained);
-      });
-    } else {
-      PretrainingOptions pretraining;
-      pretraining.max_epochs = options_.settings.pretrain_epochs;
-      pretraining.stop_on_plateau = options_.stop_on_plateau;
-      pretraining.plateau_window = kPlateauWindow;
-      pretraining.batch_size = options_.settings.pretrain_batch;
-      if (options_.stop_on_plateau) {
-        pretraining.target_rmse = kGoodReconstruction * largest_value();
-        pretraining.initializations = kInitializations;
-      }
-      pretraining.seed = options_.seed;
-      result_.pretraining = pretrain(world_, autoencoder_, rows_, pretraining, events_.epoch);
-    }
+    result_.pretraining = prepare_encoder(world_, autoencoder_, rows_,
+                                          {.pretrained = options_.pretrained,
+                                           .most_epochs = options_.settings.pretrain_epochs,
+                                           .stop_on_plateau = options_.stop_on_plateau,
+                                           .batch = options_.settings.pretrain_batch,
+                                           .seed = options_.seed},
+                                          events_.epoch);
     events_.pretrained(autoencoder_);
-  }
-
-  double largest_value() const {
-    return all_reduce(world_, rows_.numel() > 0 ? rows_.abs().max().item<double>() : 0.0,
-                      ReduceOp::kMax);
   }
 
   torch::Tensor latents() {

@@ -13,6 +13,9 @@ namespace eigenscale {
 /// one type, float or double; by BLAS's ?syrk.
 void add_gram(const torch::Tensor& sum, const torch::Tensor& x);
 
+/// [local] Adds X^T X to the lower triangle of `sum` (n x n) for the k rows of X (k x n), as above.
+void add_gram_of_rows(const torch::Tensor& sum, const torch::Tensor& x);
+
 /// [local] Copies the lower triangle of a square matrix over the upper one.
 void mirror_lower(const torch::Tensor& matrix);
 

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "eigenscale/cluster/presets.h"
+
+#include "eigenscale/comm/communicator.h"
+#include "eigenscale/nn/autoencoder.h"
+#include "eigenscale/train/pretraining.h"
+
+namespace eigenscale {
+
+/// [local] The autoencoder that `settings` ask for, for samples of shape `sample_shape` in the file
+/// `data`. OptionError, InputError for what contradicts itself or the samples.
+AutoencoderSpecification autoencoder_specification(const ClusteringSettings& settings,
+                                                   const std::vector<std::int64_t>& sample_shape,
+                                                   const std::string& data);
+
+struct EncoderPreparation {
+  /// Safetensors file of a pre-trained autoencoder; empty to pre-train.
+  std::string pretrained;
+  std::int64_t most_epochs = 0;
+  /// False: pre-train for exactly `most_epochs`.
+  bool stop_on_plateau = true;
+  std::int64_t batch = 0;  ///< samples of a step; 0: all
+  std::uint64_t seed = 1;
+};
+
+/// [collective] Loads the autoencoder's weights, or trains it to reconstruct the rows (n_p x D of
+/// each rank) until the label-free rules of docs/clustering.md end it. InputError (agreed) for a
+/// file of other weights.
+std::optional<PretrainingResult> prepare_encoder(
+    const Communicator& world, Autoencoder& autoencoder, const torch::Tensor& rows,
+    const EncoderPreparation& options, const std::function<bool(const EpochReport&)>& on_epoch);
+
+}  // namespace eigenscale

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "eigenscale/cluster/pipeline.h"
+#include "eigenscale/cluster/subspace_dimension.h"
+#include "eigenscale/comm/communicator.h"
+#include "eigenscale/core/row_partition.h"
+#include "eigenscale/data/row_provider.h"
+
+namespace eigenscale {
+
+struct LandmarkOptions {
+  std::int64_t landmarks = 0;  ///< m; see default_landmarks
+  std::int64_t draws = 3;
+  std::int64_t dimension = 0;  ///< s of all subspaces; 0: chosen from the landmarks
+};
+
+/// One start of the subspace model, refined on its landmarks.
+struct LandmarkCandidate {
+  std::string start;     ///< such as "draw 2, self-expression"
+  double objective = 0;  ///< on the common sample
+};
+
+struct LandmarkModel {
+  torch::Tensor bases;            ///< of the best candidate, K x d x s, on all ranks
+  torch::Tensor unrefined_bases;  ///< of the best draw's landmark labels as they were found
+  std::int64_t best = 0;          ///< index of the best candidate
+  std::vector<LandmarkCandidate> candidates;
+  std::vector<DimensionChoice> dimension_choices;  ///< of each draw; empty when it was given
+  std::int64_t dimension = 0;
+  std::int64_t sample = 0;         ///< rows of the common sample
+  std::int64_t distinct_rows = 0;  ///< among the landmarks of the first draw
+};
+
+/// min(N, max(2000, 40 K)).
+std::int64_t default_landmarks(std::int64_t samples, std::int64_t clusters);
+
+/// Up to here one rank solves a draw alone, beyond it all ranks share each.
+constexpr std::int64_t kLandmarksOfARank = 4096;
+
+/// [local] Bytes that a rank needs to cluster m landmarks, with P ranks.
+std::int64_t landmark_bytes(std::int64_t landmarks, int ranks);
+
+/// [collective] Finds K subspaces from a few rows: in each of several draws m landmarks are
+/// clustered by self-expression (`clustering`, on their unit rows), the subspaces are fitted to
+/// their labels and refined on them; a random start is refined on the same landmarks beside. The
+/// candidate with the smallest objective on a sample that is the same for all wins: no reference
+/// label is seen. Draws are solved side by side, by one rank each while m is small. `rows` are this
+/// rank's unit rows of `partition`. InputError (agreed) when there are fewer distinct landmarks
+/// than clusters.
+LandmarkModel cluster_landmarks(const Communicator& world, const RowPartition& partition,
+                                const RowProvider& rows, const ClusteringOptions& clustering,
+                                const LandmarkOptions& options,
+                                const std::function<void(const std::string& phase)>& on_phase);
+
+/// [collective] Mean squared distance of the rows with these ascending global indices to the
+/// nearest of the subspaces, for each of several bases (B x K x d x s): B doubles.
+std::vector<double> sample_objectives(const Communicator& world, const RowPartition& partition,
+                                      const RowProvider& rows,
+                                      const std::vector<std::int64_t>& sample,
+                                      const torch::Tensor& bases);
+
+}  // namespace eigenscale

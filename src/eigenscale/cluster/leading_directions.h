@@ -1,0 +1,24 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+
+#include "eigenscale/comm/communicator.h"
+#include "eigenscale/core/row_partition.h"
+#include "eigenscale/data/row_provider.h"
+
+namespace eigenscale {
+
+/// Rows of more features than this are reduced before subspaces are sought in them ...
+constexpr std::int64_t kWideRows = 256;
+/// ... to so many.
+constexpr std::int64_t kReducedFeatures = 150;
+
+/// [collective] The r directions that hold most of the energy of a fixed sample of at most 20,000
+/// rows, D x r double on all ranks, orthonormal; the mean is not taken out, since subspaces contain
+/// the origin. Ranks hold a block of D x D, and D x r.
+torch::Tensor leading_directions(const Communicator& world, const RowPartition& partition,
+                                 const RowProvider& rows, std::int64_t count, std::uint64_t seed);
+
+}  // namespace eigenscale

@@ -1,0 +1,60 @@
+#include "eigenscale/cluster/self_expression_choice.h"
+
+#include "eigenscale/cluster/landmark_clustering.h"
+#include "eigenscale/core/errors.h"
+
+namespace eigenscale {
+
+SelfExpressionChoice choose_self_expression(const ClusteringRunOptions& options,
+                                            std::int64_t samples) {
+  const std::int64_t clusters = options.clustering.clusters;
+  const bool given = options.landmarks > 0;
+  if (given && options.landmarks < clusters) {
+    throw OptionError("--landmarks is " + std::to_string(options.landmarks) +
+                      " but --clusters is " + std::to_string(clusters) +
+                      "; every cluster needs at least one");
+  }
+  if (given && options.landmarks > samples) {
+    throw InputError("--landmarks is " + std::to_string(options.landmarks) + " but '" +
+                     options.data + "' has " + std::to_string(samples) + " samples");
+  }
+  if (given && options.refine == "none") {
+    throw OptionError(
+        "--refine none leaves rows that are no landmarks without labels; leave out --landmarks");
+  }
+  const bool automatic = options.self_expression == "auto";
+  const bool subspaces = options.refine == "subspaces";
+  SelfExpressionChoice choice;
+  // A preset is the paper's method.
+  choice.landmarks =
+      given || subspaces ||
+      (automatic && options.refine != "none" && options.preset.empty() && samples > kFullSamples);
+  if (!choice.landmarks) {
+    choice.closed_form = options.self_expression == "closed-form";
+    choice.count = samples;
+    choice.reason = choice.closed_form ? "closed form over all rows" : "full";
+    return choice;
+  }
+  if (!options.preset.empty()) {
+    throw OptionError(
+        "a preset is coefficients over all samples: leave out --landmarks and --refine");
+  }
+  if (options.overrides.encoder.value_or("none") != "none" && options.self_expression == "full") {
+    throw OptionError(
+        "with --encoder, landmarks are clustered by the closed form on its latents: leave out "
+        "--self-expression full");
+  }
+  // Coefficients over all rows when they were asked for by name, and the model behind them.
+  choice.count = given                     ? options.landmarks
+                 : subspaces && !automatic ? samples
+                                           : default_landmarks(samples, clusters);
+  choice.closed_form = options.self_expression != "full";
+  choice.reason = std::string(choice.closed_form ? "closed form on " : "full on ") +
+                  std::to_string(choice.count) + " landmarks" +
+                  (automatic && !given && !subspaces
+                       ? " (over all rows up to " + std::to_string(kFullSamples) + " of them)"
+                       : "");
+  return choice;
+}
+
+}  // namespace eigenscale

@@ -1,0 +1,82 @@
+#include "eigenscale/cluster/subspace_assignment.h"
+
+#include <algorithm>
+
+#include "eigenscale/core/trace.h"
+
+namespace eigenscale {
+namespace {
+
+/// Labels of `count` rows from their coordinates in all bases, count x K s.
+template <typename Scalar>
+void nearest(const Scalar* coordinates, std::int64_t count, std::int64_t clusters,
+             std::int64_t dimension, std::int64_t* labels, float* residuals, float* projections) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    double smallest = 2;
+    std::int64_t label = 0;
+    for (std::int64_t k = 0; k < clusters; ++k) {
+      Scalar square = 0;
+      for (std::int64_t j = 0; j < dimension; ++j) {
+        square += coordinates[j] * coordinates[j];
+      }
+      coordinates += dimension;
+      if (projections != nullptr) {
+        *projections++ = static_cast<float>(square);
+      }
+      const double residual = std::max(0.0, 1 - static_cast<double>(square));
+      if (residual < smallest) {
+        smallest = residual;
+        label = k;
+      }
+    }
+    labels[i] = label;
+    residuals[i] = static_cast<float>(smallest);
+  }
+}
+
+}  // namespace
+
+SubspaceAssigner::SubspaceAssigner(const torch::Tensor& bases)
+    : clusters_(bases.size(0)),
+      features_(bases.size(1)),
+      dimension_(bases.size(2)),
+      wide_(bases.permute({1, 0, 2}).reshape({features_, clusters_ * dimension_}).contiguous()),
+      block_(torch::zeros({kBlock, features_}, bases.options())),
+      products_(torch::empty({kBlock, clusters_ * dimension_}, bases.options())) {}
+
+void SubspaceAssigner::assign(const torch::Tensor& rows, std::int64_t first,
+                              const RowAssignment& result) const {
+  const TraceSpan span("assign rows");
+  const torch::NoGradGuard no_grad;
+  const bool wanted = result.projections.defined();
+  const std::int64_t end = first + rows.size(0);
+  auto products = products_;
+  for (std::int64_t begin = first; begin < end;) {
+    const std::int64_t start = begin / kBlock * kBlock;
+    const std::int64_t stop = std::min(start + kBlock, end);
+    const std::int64_t count = stop - begin;
+    const auto own = rows.narrow(0, begin - first, count);
+    if (count == kBlock) {
+      torch::mm_out(products, own, wide_);
+    } else {
+      block_.zero_();
+      block_.narrow(0, begin - start, count).copy_(own);
+      torch::mm_out(products, block_, wide_);
+    }
+    const std::int64_t at = begin - first;
+    auto* labels = result.labels.data_ptr<std::int64_t>() + at;
+    auto* residuals = result.residuals.data_ptr<float>() + at;
+    auto* projections = wanted ? result.projections.data_ptr<float>() + at * clusters_ : nullptr;
+    const std::int64_t skipped = (begin - start) * clusters_ * dimension_;
+    if (rows.scalar_type() == torch::kFloat64) {
+      nearest(products.data_ptr<double>() + skipped, count, clusters_, dimension_, labels,
+              residuals, projections);
+    } else {
+      nearest(products.data_ptr<float>() + skipped, count, clusters_, dimension_, labels, residuals,
+              projections);
+    }
+    begin = stop;
+  }
+}
+
+}  // namespace eigenscale

@@ -1,0 +1,46 @@
+#include "eigenscale/cluster/subspace_dimension.h"
+
+#include <algorithm>
+
+#include "eigenscale/cluster/subspace_refinement.h"
+
+namespace eigenscale {
+namespace {
+
+constexpr std::int64_t kMostDimensions = 24;
+// Unit rows that lie exactly in their subspaces leave some 1e-7 in single precision.
+constexpr double kNothing = 1e-6;
+
+}  // namespace
+
+std::int64_t elbow(const std::vector<DimensionTrial>& trials) {
+  for (std::size_t i = 1; i < trials.size(); ++i) {
+    if (trials[i].rest < kNothing) {
+      return trials[i].dimension;
+    }
+    // One direction always holds much of rows that are no centred data, such as images.
+    const bool falls = i > 1 && trials[i].rest < trials[i - 1].rest * 0.6;
+    if (falls && i + 1 < trials.size() && trials[i + 1].rest > trials[i].rest * 2 / 3) {
+      return trials[i].dimension;
+    }
+  }
+  return 0;
+}
+
+DimensionChoice choose_dimension(const Communicator& communicator, const RowProvider& rows,
+                                 const torch::Tensor& labels, std::int64_t clusters,
+                                 torch::ScalarType type) {
+  const std::int64_t features = rows.features();
+  DimensionChoice choice;
+  choice.trials.push_back({0, 1 / static_cast<double>(features)});
+  for (std::int64_t s = 1; s < features && s <= kMostDimensions && choice.dimension == 0; ++s) {
+    const auto start = fit_subspaces(communicator, rows, labels, clusters, s, type);
+    const auto fitted =
+        refine_subspaces(communicator, rows, start, {.label_share = 1e-3, .objective_share = 1e-3});
+    choice.trials.push_back({s, fitted.objective / static_cast<double>(features - s)});
+    choice.dimension = elbow(choice.trials);
+  }
+  return choice;
+}
+
+}  // namespace eigenscale

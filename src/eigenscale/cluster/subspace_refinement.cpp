@@ -1,0 +1,228 @@
+#include "eigenscale/cluster/subspace_refinement.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <optional>
+#include <utility>
+
+#include "eigenscale/cluster/starved_clusters.h"
+#include "eigenscale/cluster/subspace_assignment.h"
+#include "eigenscale/cluster/subspace_sums.h"
+#include "eigenscale/cluster/unit_rows.h"
+#include "eigenscale/core/random.h"
+#include "eigenscale/data/row_placement.h"
+#include "eigenscale/data/row_stream.h"
+
+namespace eigenscale {
+namespace {
+
+/// Columns of the directions that are iterated where there are no moments.
+std::int64_t iterated_columns(std::int64_t features, std::int64_t dimension) {
+  return std::min(features, dimension + SubspaceSums::kMoreColumns);
+}
+
+/// `bases` (K x d x s) with random columns behind up to c, orthonormal, double.
+torch::Tensor extend(const torch::Tensor& bases, std::int64_t columns) {
+  const auto more = random_bases(bases.size(0), bases.size(1), columns, 0, torch::kFloat64);
+  const auto wide =
+      torch::cat({bases.to(torch::kFloat64), more}, 2).narrow(2, 0, columns).contiguous();
+  return std::get<0>(torch::linalg_qr(wide));
+}
+
+class Refiner {
+ public:
+  Refiner(const Communicator& communicator, const RowProvider& rows, const torch::Tensor& bases,
+          const RefinementOptions& options)
+      : communicator_(communicator),
+        rows_(rows),
+        stream_(communicator, rows, {.type = bases.scalar_type()}),
+        first_row_(place_rows(communicator, rows.rows()).first),
+        clusters_(bases.size(0)),
+        features_(bases.size(1)),
+        dimension_(bases.size(2)),
+        options_(options),
+        moments_(SubspaceSums::by_moments(clusters_, features_)) {
+    result_.bases = bases;
+    if (!moments_) {
+      directions_ = extend(bases, iterated_columns(features_, dimension_));
+    }
+    result_.labels = torch::full({rows.rows()}, -1, torch::kInt64);
+    result_.residuals = torch::zeros({rows.rows()}, torch::kFloat32);
+  }
+
+  Refinement run(const std::function<void(const RefinementPass&)>& on_pass) {
+    double before = std::numeric_limits<double>::infinity();
+    for (std::int64_t pass = 1;; ++pass) {
+      auto [sums, report] = walk(pass);
+      const double moved = std::abs(before - report.objective);
+      before = report.objective;
+      // Squared lengths of unit rows are off by a few ulp.
+      const double rounding = result_.bases.scalar_type() == torch::kFloat64 ? 1e-14 : 4e-7;
+      const bool done = pass >= options_.most_passes || report.changed < options_.label_share ||
+                        (moved < std::max(options_.objective_share * report.objective, rounding)) ||
+                        report.objective < rounding;
+      const auto next = sums.directions(communicator_, columns());
+      result_.spectra = next.spectra / result_.sizes.clamp_min(1).unsqueeze(1);
+      if (!done) {
+        report.refilled = update(next.bases);
+      }
+      result_.passes.push_back(report);
+      if (on_pass) {
+        on_pass(report);
+      }
+      if (done) {
+        result_.objective = report.objective;
+        return std::move(result_);
+      }
+    }
+  }
+
+ private:
+  std::int64_t columns() const {
+    return moments_ ? dimension_ : iterated_columns(features_, dimension_);
+  }
+
+  /// Assigns all rows by the present bases and adds up the sums of the next.
+  std::pair<SubspaceSums, RefinementPass> walk(std::int64_t pass) {
+    SubspaceSums sums(clusters_, features_, directions_);
+    const SubspaceAssigner assigner(result_.bases);
+    auto sizes = torch::zeros({clusters_}, torch::kFloat64);
+    double objective = 0;
+    std::int64_t changed = 0;
+    std::int64_t zeros = 0;
+    stream_.for_each_piece([&](const RowPiece& piece) {
+      const std::int64_t count = piece.range.size();
+      const auto rows = piece.rows.contiguous();
+      auto residuals = result_.residuals.narrow(0, piece.range.begin, count);
+      const auto labels = torch::empty({count}, torch::kInt64);
+      assigner.assign(rows, first_row_ + piece.range.begin, {labels, residuals});
+      auto* old = result_.labels.data_ptr<std::int64_t>() + piece.range.begin;
+      const auto* now = labels.data_ptr<std::int64_t>();
+      const auto* residual = residuals.data_ptr<float>();
+      for (std::int64_t i = 0; i < count; ++i) {
+        changed += old[i] != now[i] ? 1 : 0;
+        old[i] = now[i];
+        objective += residual[i];
+        // Only such a row can be zero, and then takes no part.
+        if (residual[i] == 1 && is_zero_row(rows, i)) {
+          ++zeros;
+        } else {
+          sizes.data_ptr<double>()[now[i]] += 1;
+        }
+      }
+      sums.add(rows, labels);
+    });
+    reduce(sums, sizes, objective, changed, zeros);
+    return {
+        std::move(sums),
+        {.pass = pass,
+         .objective = objective / static_cast<double>(std::max<std::int64_t>(1, stream_.rows())),
+         .changed = static_cast<double>(changed) /
+                    static_cast<double>(std::max<std::int64_t>(1, stream_.rows()))}};
+  }
+
+  /// The one sum over ranks of a pass.
+  void reduce(const SubspaceSums& sums, const torch::Tensor& sizes, double& objective,
+              std::int64_t& changed, std::int64_t& zeros) {
+    const auto scalars = torch::tensor(
+        {objective, static_cast<double>(changed), static_cast<double>(zeros)}, torch::kFloat64);
+    const auto flat = sums.values().view({-1});
+    auto all = torch::cat({flat, sizes, scalars});
+    communicator_.all_reduce(all);
+    flat.copy_(all.narrow(0, 0, flat.numel()));
+    result_.sizes = all.narrow(0, flat.numel(), clusters_).to(torch::kInt64);
+    const auto* totals = all.data_ptr<double>() + flat.numel() + clusters_;
+    objective = totals[0];
+    changed = static_cast<std::int64_t>(totals[1]);
+    zeros = static_cast<std::int64_t>(totals[2]);
+    result_.zero_rows = zeros;
+  }
+
+  /// Takes the next bases; returns the number of clusters that had too few rows.
+  std::int64_t update(torch::Tensor next) {
+    const auto starved = refill_starved_clusters(communicator_, rows_, first_row_,
+                                                 result_.residuals, result_.sizes, next);
+    result_.bases = next.narrow(2, 0, dimension_).to(result_.bases.scalar_type()).contiguous();
+    if (!moments_) {
+      directions_ = next;
+    }
+    return starved;
+  }
+
+  const Communicator& communicator_;
+  const RowProvider& rows_;
+  RowStream stream_;
+  std::int64_t first_row_;
+  std::int64_t clusters_, features_, dimension_;
+  RefinementOptions options_;
+  bool moments_;
+  torch::Tensor directions_;
+  Refinement result_;
+};
+
+}  // namespace
+
+Refinement refine_subspaces(const Communicator& communicator, const RowProvider& rows,
+                            const torch::Tensor& bases, const RefinementOptions& options,
+                            const std::function<void(const RefinementPass&)>& on_pass) {
+  return Refiner(communicator, rows, bases, options).run(on_pass);
+}
+
+torch::Tensor fit_subspaces(const Communicator& communicator, const RowProvider& rows,
+                            const torch::Tensor& labels, std::int64_t clusters,
+                            std::int64_t dimension, torch::ScalarType type) {
+  // Subspace iteration from a random start turns slowly; the rows of a fit are few.
+  constexpr int kIterations = 8;
+  const std::int64_t features = rows.features();
+  const bool moments = SubspaceSums::by_moments(clusters, features);
+  const std::int64_t columns = moments ? dimension : iterated_columns(features, dimension);
+  torch::Tensor bases;
+  if (!moments) {
+    bases = random_bases(clusters, features, columns, 1, torch::kFloat64);
+  }
+  const RowStream stream(communicator, rows, {.type = type});
+  for (int iteration = 0; iteration < (moments ? 1 : kIterations); ++iteration) {
+    SubspaceSums sums(clusters, features, bases);
+    stream.for_each_piece([&](const RowPiece& piece) {
+      sums.add(piece.rows.contiguous(), labels.narrow(0, piece.range.begin, piece.range.size()));
+    });
+    communicator.all_reduce(sums.values());
+    bases = sums.directions(communicator, columns).bases;
+  }
+  return bases.narrow(2, 0, dimension).to(type).contiguous();
+}
+
+torch::Tensor random_bases(std::int64_t clusters, std::int64_t features, std::int64_t dimension,
+                           std::uint64_t seed, torch::ScalarType type) {
+  const CounterRandom random(seed, "subspace bases");
+  auto gaussian = torch::empty({clusters, features, dimension}, torch::kFloat64);
+  auto* values = gaussian.data_ptr<double>();
+  for (std::int64_t i = 0; i < gaussian.numel(); ++i) {
+    values[i] = random.normal(static_cast<std::uint64_t>(i));
+  }
+  return std::get<0>(torch::linalg_qr(gaussian)).to(type).contiguous();
+}
+
+std::vector<std::int64_t> order_of_appearance(const Communicator& communicator,
+                                              const torch::Tensor& labels,
+                                              const torch::Tensor& residuals,
+                                              std::int64_t first_row, std::int64_t clusters) {
+  auto first = torch::full({clusters}, std::numeric_limits<std::int64_t>::max(), torch::kInt64);
+  auto* seen = first.data_ptr<std::int64_t>();
+  const auto* label = labels.data_ptr<std::int64_t>();
+  const auto* residual = residuals.data_ptr<float>();
+  for (std::int64_t i = 0; i < labels.numel(); ++i) {
+    if (residual[i] < 1) {
+      seen[label[i]] = std::min(seen[label[i]], first_row + i);
+    }
+  }
+  communicator.all_reduce(first, ReduceOp::kMin);
+  std::vector<std::int64_t> order(clusters);
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::stable_sort(order, [&](auto a, auto b) { return seen[a] < seen[b]; });
+  return order;
+}
+
+}  // namespace eigenscale

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "eigenscale/comm/communicator.h"
+#include "eigenscale/data/row_provider.h"
+
+namespace eigenscale {
+
+struct RefinementOptions {
+  /// It stops when fewer than this share of the labels change, ...
+  double label_share = 1e-5;
+  /// ... or the objective moves by less than this share of itself, or less than rounding makes of
+  /// rows that lie exactly in their subspaces, ...
+  double objective_share = 1e-6;
+  /// ... or after so many passes.
+  std::int64_t most_passes = 50;
+};
+
+struct RefinementPass {
+  std::int64_t pass = 0;      ///< from 1
+  double objective = 0;       ///< mean squared distance of the unit rows to their nearest subspace
+  double changed = 1;         ///< share of the rows whose label is another than in the pass before
+  std::int64_t refilled = 0;  ///< clusters with fewer rows than dimensions, given new ones
+};
+
+struct Refinement {
+  /// K x d x s, orthonormal columns, of the type asked for: those that *made* the labels.
+  torch::Tensor bases;
+  /// Energy along each leading direction of the rows of a cluster, K x (d, or a few more than s),
+  /// double, per row.
+  torch::Tensor spectra;
+  torch::Tensor labels;     ///< this rank's, int64
+  torch::Tensor residuals;  ///< this rank's, float32
+  torch::Tensor sizes;      ///< rows of each cluster over all ranks, int64; zero rows left out
+  double objective = 0;
+  std::int64_t zero_rows = 0;
+  std::vector<RefinementPass> passes;
+};
+
+/// [collective] Alternates, in one pass over the rows of all ranks each, the assignment of rows to
+/// K subspaces and the subspaces' update (k-subspaces: Bradley and Mangasarian 2000; Tseng 2000).
+/// `rows` are this rank's unit rows or zeros (UnitRows), `bases` the start, K x d x s in the
+/// precision of the work. A pass is one sum over ranks; a cluster with fewer than s rows takes
+/// those with the largest residuals. Rows are read again in every pass; held are 12 bytes a row.
+/// `on_pass` sees every pass on all ranks. InputError (agreed) as RowStream.
+Refinement refine_subspaces(const Communicator& communicator, const RowProvider& rows,
+                            const torch::Tensor& bases, const RefinementOptions& options,
+                            const std::function<void(const RefinementPass&)>& on_pass = {});
+
+/// [collective] The bases of labelled rows, K x d x s of `type`: leading directions of each
+/// cluster. Labels are int64; rows of zeros add nothing.
+torch::Tensor fit_subspaces(const Communicator& communicator, const RowProvider& rows,
+                            const torch::Tensor& labels, std::int64_t clusters,
+                            std::int64_t dimension, torch::ScalarType type);
+
+/// [local] K random bases of s dimensions each, K x d x s: a function of the seed.
+torch::Tensor random_bases(std::int64_t clusters, std::int64_t features, std::int64_t dimension,
+                           std::uint64_t seed, torch::ScalarType type);
+
+/// [collective] Clusters in the order in which their first rows stand in the global order, rows
+/// with residual 1 left out; those without rows behind. order[i] is the old number of cluster i.
+std::vector<std::int64_t> order_of_appearance(const Communicator& communicator,
+                                              const torch::Tensor& labels,
+                                              const torch::Tensor& residuals,
+                                              std::int64_t first_row, std::int64_t clusters);
+
+}  // namespace eigenscale

@@ -1,0 +1,145 @@
+#include "eigenscale/cluster/subspace_sums.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "eigenscale/comm/agreement.h"
+#include "eigenscale/core/row_partition.h"
+#include "eigenscale/core/trace.h"
+#include "eigenscale/linalg/gram.h"
+#include "eigenscale/linalg/symmetric_eigen.h"
+
+namespace eigenscale {
+namespace {
+
+// Below it a loop over rows beats sorting them and calling BLAS for each cluster.
+constexpr std::int64_t kFewFeatures = 24;
+// Rows of one product in single precision: its rounding grows with them.
+constexpr std::int64_t kSummedRows = 4096;
+
+/// The rows of each cluster behind each other, and where each begins.
+struct SortedRows {
+  torch::Tensor rows;
+  std::vector<std::int64_t> begin;
+};
+
+SortedRows sort_by_label(const torch::Tensor& rows, const std::int64_t* labels,
+                         std::int64_t clusters) {
+  const std::int64_t count = rows.size(0);
+  SortedRows sorted{torch::empty_like(rows), std::vector<std::int64_t>(clusters + 1, 0)};
+  for (std::int64_t i = 0; i < count; ++i) {
+    ++sorted.begin[labels[i] + 1];
+  }
+  for (std::int64_t k = 0; k < clusters; ++k) {
+    sorted.begin[k + 1] += sorted.begin[k];
+  }
+  auto next = sorted.begin;
+  const auto row_bytes =
+      static_cast<std::size_t>(rows.size(1)) * torch::elementSize(rows.scalar_type());
+  const auto* from = static_cast<const char*>(rows.data_ptr());
+  auto* to = static_cast<char*>(sorted.rows.data_ptr());
+  for (std::int64_t i = 0; i < count; ++i, from += row_bytes) {
+    std::memcpy(to + static_cast<std::size_t>(next[labels[i]]++) * row_bytes, from, row_bytes);
+  }
+  return sorted;
+}
+
+}  // namespace
+
+SubspaceSums::SubspaceSums(std::int64_t clusters, std::int64_t features, torch::Tensor directions)
+    : clusters_(clusters),
+      features_(features),
+      directions_(std::move(directions)),
+      values_(
+          torch::zeros({clusters, features, directions_.defined() ? directions_.size(2) : features},
+                       torch::kFloat64)) {}
+
+bool SubspaceSums::by_moments(std::int64_t clusters, std::int64_t features) {
+  return clusters * features * features <= kMostMoments;
+}
+
+void SubspaceSums::add(const torch::Tensor& rows, const torch::Tensor& labels) {
+  const TraceSpan span("sum products");
+  const torch::NoGradGuard no_grad;
+  const auto* label = labels.data_ptr<std::int64_t>();
+  if (directions_.defined() || features_ > kFewFeatures) {
+    add_sorted(rows, label);
+  } else if (rows.scalar_type() == torch::kFloat64) {
+    add_few_features<double>(rows, label);
+  } else {
+    add_few_features<float>(rows, label);
+  }
+}
+
+template <typename Scalar>
+void SubspaceSums::add_few_features(const torch::Tensor& rows, const std::int64_t* labels) {
+  const auto* row = rows.data_ptr<Scalar>();
+  std::vector<double> wide(features_);
+  for (std::int64_t i = 0; i < rows.size(0); ++i, row += features_) {
+    std::copy_n(row, features_, wide.begin());
+    double* sum = values_.data_ptr<double>() + labels[i] * features_ * features_;
+    for (std::int64_t j = 0; j < features_; ++j, sum += features_) {
+      const double factor = wide[j];
+      for (std::int64_t l = 0; l <= j; ++l) {
+        sum[l] += factor * wide[l];
+      }
+    }
+  }
+}
+
+void SubspaceSums::add_sorted(const torch::Tensor& rows, const std::int64_t* labels) {
+  const auto sorted = sort_by_label(rows, labels, clusters_);
+  for (std::int64_t k = 0; k < clusters_; ++k) {
+    for (std::int64_t first = sorted.begin[k]; first < sorted.begin[k + 1]; first += kSummedRows) {
+      const auto some =
+          sorted.rows.narrow(0, first, std::min(kSummedRows, sorted.begin[k + 1] - first));
+      if (directions_.defined()) {
+        values_[k].add_(some.t().mm(some.mm(directions_[k].to(rows.scalar_type()))));
+      } else {
+        auto product = torch::zeros({features_, features_}, rows.options());
+        add_gram_of_rows(product, some);
+        values_[k].add_(product);
+      }
+    }
+  }
+}
+
+SubspaceSums::Directions SubspaceSums::directions(const Communicator& communicator,
+                                                  std::int64_t columns) const {
+  const TraceSpan span("update subspaces");
+  const RowPartition dealt(clusters_, communicator.size());
+  const RowRange own = dealt.range(communicator.rank());
+  const std::int64_t energies = values_.size(2);
+  // Bases and spectra travel together.
+  auto packed = torch::zeros({own.size(), features_ * columns + energies}, torch::kFloat64);
+  on_all_ranks(
+      communicator,
+      [&] {
+        for (std::int64_t k = own.begin; k < own.end; ++k) {
+          auto row = packed[k - own.begin];
+          auto basis = row.narrow(0, 0, features_ * columns).view({features_, columns});
+          auto spectrum = row.narrow(0, features_ * columns, energies);
+          if (directions_.defined()) {
+            // The left singular vectors of Y = G V span what G V spans, the largest images first.
+            const auto [u, s, v] = torch::linalg_svd(values_[k], false);
+            basis.copy_(u.narrow(1, 0, columns));
+            spectrum.copy_(s);
+          } else {
+            auto moments = values_[k].clone();
+            mirror_lower(moments);
+            const auto eigen = symmetric_eigen(moments);
+            basis.copy_(eigen.vectors.narrow(1, 0, columns));
+            spectrum.copy_(eigen.values.clamp_min(0));
+          }
+        }
+      },
+      ExitCode::kNumerical);
+  auto all = torch::empty({clusters_, packed.size(1)}, torch::kFloat64);
+  communicator.all_gather(all, packed, dealt.counts());
+  return {all.narrow(1, 0, features_ * columns).reshape({clusters_, features_, columns}),
+          all.narrow(1, features_ * columns, energies).contiguous()};
+}
+
+}  // namespace eigenscale

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+
+#include "eigenscale/comm/communicator.h"
+
+namespace eigenscale {
+
+/// Adds up what the next bases of K subspaces are made of, from labelled unit rows:
+///
+///   moments    G_k = sum z z^T,            K x d x d; the bases are its leading eigenvectors
+///   iteration  Y_k = sum z (z^T V_k),      K x d x c; one step of subspace iteration,
+///   orthonormalised
+///
+/// in double, of products in the rows' precision. The first where K d^2 is at most kMostMoments
+/// numbers (256 MiB), the second above, with V_k of a few columns more than s.
+class SubspaceSums {
+ public:
+  static constexpr std::int64_t kMostMoments = std::int64_t{1} << 25;
+  static constexpr std::int64_t kMoreColumns = 4;
+
+  /// [local] `directions` is K x d x c, V_k; undefined: moments.
+  SubspaceSums(std::int64_t clusters, std::int64_t features, torch::Tensor directions = {});
+
+  /// [local] Whether K subspaces of d features are updated by moments.
+  static bool by_moments(std::int64_t clusters, std::int64_t features);
+
+  /// [local] Adds m x d contiguous rows with their labels (int64). Rows of zeros add nothing.
+  void add(const torch::Tensor& rows, const torch::Tensor& labels);
+
+  /// The sums of this rank: one flat double tensor, to be summed over ranks in place.
+  const torch::Tensor& values() const { return values_; }
+
+  struct Directions {
+    torch::Tensor bases;    ///< K x d x c, orthonormal columns, leading first, double
+    torch::Tensor spectra;  ///< K x c, the energy along each; with moments all d of them
+  };
+  /// [collective] The leading `columns` directions of every cluster, from sums over all ranks: the
+  /// clusters are dealt out over the ranks.
+  Directions directions(const Communicator& communicator, std::int64_t columns) const;
+
+ private:
+  template <typename Scalar>
+  void add_few_features(const torch::Tensor& rows, const std::int64_t* labels);
+  void add_sorted(const torch::Tensor& rows, const std::int64_t* labels);
+
+  std::int64_t clusters_;
+  std::int64_t features_;
+  torch::Tensor directions_;
+  torch::Tensor values_;  // K x d x d, lower triangles, or K x d x c
+};
+
+}  // namespace eigenscale

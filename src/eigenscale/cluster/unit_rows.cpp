@@ -1,0 +1,74 @@
+#include "eigenscale/cluster/unit_rows.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace eigenscale {
+namespace {
+
+template <typename Scalar>
+std::int64_t scale_rows(Scalar* row, std::int64_t count, std::int64_t features) {
+  std::int64_t zeros = 0;
+  for (std::int64_t i = 0; i < count; ++i, row += features) {
+    // Four sums side by side: one alone would wait for each addition.
+    std::array<double, 4> sums{};
+    std::int64_t j = 0;
+    for (; j + 4 <= features; j += 4) {
+      for (std::int64_t lane = 0; lane < 4; ++lane) {
+        const double value = row[j + lane];
+        sums[lane] += value * value;
+      }
+    }
+    for (; j < features; ++j) {
+      const double value = row[j];
+      sums[0] += value * value;
+    }
+    const double square = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    if (square == 0) {
+      ++zeros;
+      continue;
+    }
+    const double factor = 1 / std::sqrt(square);
+    for (j = 0; j < features; ++j) {
+      row[j] = static_cast<Scalar>(row[j] * factor);
+    }
+  }
+  return zeros;
+}
+
+}  // namespace
+
+std::int64_t scale_to_unit_rows(const torch::Tensor& rows) {
+  if (rows.scalar_type() == torch::kFloat64) {
+    return scale_rows(rows.data_ptr<double>(), rows.size(0), rows.size(1));
+  }
+  return scale_rows(rows.data_ptr<float>(), rows.size(0), rows.size(1));
+}
+
+bool is_zero_row(const torch::Tensor& rows, std::int64_t i) {
+  const auto all_zero = [&](const auto* row) {
+    return std::all_of(row, row + rows.size(1), [](auto value) { return value == 0; });
+  };
+  return rows.scalar_type() == torch::kFloat64
+             ? all_zero(rows.data_ptr<double>() + i * rows.size(1))
+             : all_zero(rows.data_ptr<float>() + i * rows.size(1));
+}
+
+UnitRows::UnitRows(const RowProvider& rows, double constant)
+    : RowProvider(rows.rows(), rows.features() + (constant != 0 ? 1 : 0)),
+      rows_(rows),
+      constant_(constant) {}
+
+torch::Tensor UnitRows::read(RowRange range, torch::ScalarType type) const {
+  const auto inner = rows_.read(range, type);
+  auto result = torch::empty({range.size(), features()}, type);
+  result.narrow(1, 0, rows_.features()).copy_(inner);
+  if (constant_ != 0) {
+    result.select(1, rows_.features()).fill_(constant_);
+  }
+  scale_to_unit_rows(result);
+  return result;
+}
+
+}  // namespace eigenscale
