@@ -96,9 +96,10 @@ class Landmarks(program.ProgramTest):
         warnings = " ".join(self.summary(self.path("run"))["warnings"])
         self.assertIn("500 rows are all zeros", warnings)
         self.assertIn("copies of others", warnings)
-        run = self.cluster(*common[:2], "--clusters", 5, "--landmarks", 5, "--output",
-                           self.path("other"), "--subspace-dim", 6, code=3)
-        self.assertIn("distinct", run.errors)
+        program.write_npy(data, (3000, 9), values[:27] * 1000)
+        run = self.cluster("--data", data, "--clusters", 5, "--landmarks", 600, "--subspace-dim", 6,
+                           "--output", self.path("other"), code=3)
+        self.assertIn("3 distinct", run.errors)
 
 
 if __name__ == "__main__":

@@ -117,6 +117,10 @@ class LandmarkRun {
         throw InputError("'" + options_.data + "' has samples without elements");
       }
     });
+    if (autoencoder_.kind == EncoderKind::kNone) {
+      require_room((raw_->features() > kWideRows ? kReducedFeatures : raw_->features()) +
+                   (options_.affine ? 1 : 0));
+    }
     if (!options_.labels.empty()) {
       classes_ = load_label_names(world_, {options_.labels}, *partition_).indices;
     }
@@ -173,15 +177,20 @@ class LandmarkRun {
     } else {
       unit_ = std::make_unique<UnitRows>(*features_, model_.constant);
     }
+    require_room(unit_->features());
+  }
+
+  /// Subspaces must be smaller than the space.
+  void require_room(std::int64_t features) const {
     const auto dimension = options_.overrides.subspace_dim;
-    if (dimension && *dimension >= unit_->features()) {
+    if (dimension && *dimension >= features) {
       throw Error(ExitCode::kInput,
                   "--subspace-dim is " + std::to_string(*dimension) + " but the rows of '" +
-                      options_.data + "' have " + std::to_string(unit_->features()) +
+                      options_.data + "' have " + std::to_string(features) +
                       " features; subspaces must have fewer",
                   true);
     }
-    if (unit_->features() < 2) {
+    if (features < 2) {
       throw Error(ExitCode::kInput,
                   "the rows of '" + options_.data +
                       "' are single numbers: there are no subspaces in one dimension",
