@@ -95,6 +95,25 @@ class Cluster(program.ProgramTest):
         # Others' runs from these weights lie at .845 to .855; one seed may fall a point below.
         self.assertGreater(metrics["accuracy"], 0.835)
 
+    def test_what_cannot_fit_is_refused_before_work(self):
+        # 2^31 coefficients are more than one rank can index, whatever memory there is.
+        program.write_npy(self.path("many.npy"), (47000, 2), [i % 101 for i in range(94000)])
+        run = program.run("eigenscale-cluster", "--data", self.path("many.npy"), "--clusters", 3,
+                          "--self-expression", "full", "--output", self.path("run"), ranks=1,
+                          timeout=30)
+        self.assertEqual(run.code, 2, run.errors)
+        self.assertRegex(run.messages[0], r"47,000 samples .* need .* GiB on each of 1 rank; .* is there\. "
+                         r".*ranks would do")
+        self.assertFalse(os.path.exists(os.path.join(self.path("run"), "summary.json")))
+
+    def test_values_that_are_equal_but_for_rounding_are_drawn(self):
+        values = [1.0 if j == i // 3 else 0.0 for i in range(60) for j in range(20)]
+        program.write_npy(self.path("equal.npy"), (60, 20), values)
+        run = program.run("eigenscale-cluster", "--data", self.path("equal.npy"), "--clusters", 3,
+                          "--self-expression", "full", "--output", self.path("run"), ranks=1,
+                          timeout=60)
+        self.assertEqual(run.code, 0, run.errors)
+
     def test_trace_holds_all_ranks(self):
         values, _ = program.subspace_points(30)
         program.write_npy(self.path("data.npy"), (30, 12), values)

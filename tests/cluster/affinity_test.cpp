@@ -1,10 +1,14 @@
 #include "eigenscale/cluster/affinity.h"
 
+#include <limits>
+
 #include "cluster_test_support.h"
 #include "eigenscale/cluster/closed_form.h"
 #include "eigenscale/cluster/discretization.h"
+#include "eigenscale/cluster/memory_estimate.h"
 #include "eigenscale/cluster/metrics.h"
 #include "eigenscale/cluster/spectral_embedding.h"
+#include "eigenscale/core/errors.h"
 
 namespace eigenscale {
 namespace {
@@ -94,6 +98,45 @@ TEST(Affinity, RawAffinityIsTheSymmetricMagnitude) {
     const auto affinity = raw_affinity(matrix, grid);
     EXPECT_TRUE(affinity.local().equal(test::local_part(expected, affinity.layout())));
   }
+}
+
+TEST(Affinity, CoefficientsThatAreNotFiniteDoNotVanish) {
+  const auto grid = test::all_grids().front();
+  auto coefficients = DistributedMatrix::zeros(spectral_layout(12, grid), torch::kFloat64);
+  coefficients.local().fill_(1);
+  if (world().rank() == 0) {
+    coefficients.local()[0][0] = std::numeric_limits<double>::quiet_NaN();
+  }
+  const auto expect_numerical = [](const auto& work) {
+    try {
+      work();
+      FAIL() << "did not throw";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.exit_code(), ExitCode::kNumerical);
+      EXPECT_TRUE(error.agreed());
+      EXPECT_THAT(error.what(), testing::HasSubstr("--scale"));
+    }
+  };
+  expect_numerical([&] { raw_affinity(coefficients, grid); });
+  expect_numerical([&] {
+    smooth_affinity(coefficients, grid, RowPartition(12, world().size()), ClusteringSettings{}, 2,
+                    false);
+  });
+}
+
+TEST(MemoryEstimate, FallsWithTheRanksAndKnowsThe32BitLimit) {
+  const auto need = memory_for_coefficients(47000, false, torch::kFloat32);
+  EXPECT_EQ(need.least_ranks, 2);
+  EXPECT_THAT(need.subject, testing::HasSubstr("47,000 samples"));
+  constexpr double kGiB = 1024.0 * 1024 * 1024;
+  EXPECT_GT(need.bytes_of_rank(1), 47000.0 * 47000 * 24);
+  EXPECT_LT(need.bytes_of_rank(64), need.bytes_of_rank(2) / 16);
+  EXPECT_LT(need.bytes_of_rank(2), need.bytes_of_rank(1));
+  // The case of the report: it does not fit 4 GiB, on enough ranks it does.
+  const auto ranks =
+      ranks_that_fit(memory_for_coefficients(30000, false, torch::kFloat32), 4 * kGiB);
+  EXPECT_GT(ranks, 4);
+  EXPECT_LT(ranks, 32);
 }
 
 }  // namespace

@@ -52,5 +52,18 @@ TEST(SpectralEmbedding, CountsConnectedParts) {
   EXPECT_EQ(spectral_embedding(matrix, RowPartition(12, world().size()), 2).components, 3);
 }
 
+TEST(SpectralEmbedding, LeavesTheAffinityToBeDrawn) {
+  const auto grid = test::all_grids().back();
+  const auto random = test::random_matrix(30, 30, 5).abs();
+  auto affinity = random + random.t();
+  affinity.select(0, 4).zero_();  // a sample without affinity
+  affinity.select(1, 4).zero_();
+  affinity.diagonal().fill_(1);
+  auto matrix = DistributedMatrix::zeros(spectral_layout(30, grid), torch::kFloat64);
+  matrix.local().copy_(test::local_part(affinity, matrix.layout()));
+  spectral_embedding(matrix, RowPartition(30, world().size()), 2);
+  EXPECT_TRUE(matrix.local().allclose(test::local_part(affinity, matrix.layout()), 1e-14, 0));
+}
+
 }  // namespace
 }  // namespace eigenscale

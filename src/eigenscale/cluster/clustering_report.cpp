@@ -217,7 +217,7 @@ std::string clustering_report(const Communicator& world, const Samples& samples,
   if (world.rank() != 0) {
     return "";
   }
-  HtmlReport page("Subspace clustering", std::to_string(samples.partition.rows()) + " samples in " +
+  HtmlReport page("Subspace clustering", count_text(samples.partition.rows()) + " samples in " +
                                              std::to_string(options.clusters) + " clusters, " +
                                              std::to_string(world.size()) + " ranks");
   if (const auto metrics = result.metrics.find(""); metrics != result.metrics.end()) {

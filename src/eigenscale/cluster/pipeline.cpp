@@ -9,7 +9,9 @@
 #include "eigenscale/cluster/discretization.h"
 #include "eigenscale/cluster/encoder_preparation.h"
 #include "eigenscale/cluster/kmeans.h"
+#include "eigenscale/cluster/memory_estimate.h"
 #include "eigenscale/cluster/spectral_embedding.h"
+#include "eigenscale/comm/finite.h"
 #include "eigenscale/linalg/singular_values.h"
 
 namespace eigenscale {
@@ -30,6 +32,8 @@ class Pipeline {
         events_(events),
         autoencoder_(options.autoencoder, options.precision, options.seed) {
     ProcessGrid::require(world.size());
+    require_memory_for_coefficients(world, partition_.rows(), options.closed_form,
+                                    options.precision);
     const auto [rows, columns] = ProcessGrid::squarest(world.size());
     spectral_grid_ = std::make_shared<const ProcessGrid>(world, rows, columns);
   }
@@ -91,7 +95,7 @@ class Pipeline {
     return self_expression.coefficients();
   }
 
-  /// Labels of this rank from an affinity, which is consumed.
+  /// Labels of this rank from an affinity.
   torch::Tensor labels_of(DistributedMatrix affinity, SpectralEmbedding* keep = nullptr) {
     auto embedding = spectral_embedding(std::move(affinity), partition_, options_.clusters);
     auto labels = assign_labels(embedding.rows);
@@ -102,6 +106,8 @@ class Pipeline {
   }
 
   torch::Tensor assign_labels(const torch::Tensor& embedding) {
+    require_finite(world_, embedding, "the spectral embedding",
+                   "the affinity over- or underflows; scale the data by --scale");
     const auto assignment = options_.assignment == LabelAssignment::kDiscretize
                                 ? discretize(world_, partition_, embedding, {.seed = options_.seed})
                                 : kmeans(world_, partition_, normalize_rows(embedding),

@@ -26,17 +26,24 @@ SpectralEmbedding spectral_embedding(DistributedMatrix affinity, const RowPartit
                                      std::int64_t clusters) {
   const TraceSpan span("spectral embedding");
   const auto& layout = affinity.layout();
+  const auto own = own_diagonal(layout);
+  const auto self_affinities = affinity.local().index({own.rows, own.columns});
   set_diagonal(affinity, 0);
   const auto degree = degrees(affinity);
   const auto connected = degree > 0;
   const auto scale =
       torch::where(connected, degree.clamp_min(1e-300).rsqrt(), torch::zeros_like(degree));
-  affinity.local()
-      .mul_(scale.index_select(0, layout.global_rows()).unsqueeze(1))
-      .mul_(scale.index_select(0, layout.global_columns()).unsqueeze(0));
-
+  const auto multiply_by = [&](const torch::Tensor& factors) {
+    affinity.local()
+        .mul_(factors.index_select(0, layout.global_rows()).unsqueeze(1))
+        .mul_(factors.index_select(0, layout.global_columns()).unsqueeze(0));
+  };
+  multiply_by(scale);
   const std::int64_t wanted = std::min(layout.rows, clusters + kBehindGap);
   const auto eigen = symmetric_eigen(affinity, EigenRange::largest(wanted));
+  // The caller's matrix, put back where a copy would have cost as much again.
+  multiply_by(degree.sqrt());
+  affinity.local().index_put_({own.rows, own.columns}, self_affinities);
   SpectralEmbedding result;
   result.rows = eigen.vectors.narrow(1, 0, clusters).contiguous();
   result.eigenvalues = eigen.values;

@@ -23,8 +23,9 @@ struct SpectralEmbedding {
 };
 
 /// [collective] Normalised spectral embedding (Ng, Jordan, Weiss 2002; Shi and Malik 2000) of a
-/// symmetric, non-negative N x N affinity in square blocks, which is overwritten. Self-affinities
-/// do not count. A sample of zero degree is kept out instead of dividing by zero.
+/// symmetric, non-negative N x N affinity in square blocks, which is left as it was but for
+/// rounding (it is scaled in place and back). Self-affinities do not count. A sample of zero degree
+/// is kept out instead of dividing by zero.
 SpectralEmbedding spectral_embedding(DistributedMatrix affinity, const RowPartition& partition,
                                      std::int64_t clusters);
 

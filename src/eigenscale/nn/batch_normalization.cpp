@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "eigenscale/core/errors.h"
+#include "eigenscale/nn/saved_communicator.h"
 
 namespace eigenscale {
 namespace {
@@ -74,7 +75,7 @@ class Normalize : public torch::autograd::Function<Normalize> {
                                double samples, const Communicator* communicator) {
     context->save_for_backward({input, scale, mean, inverse_deviation});
     context->saved_data["samples"] = samples;
-    context->saved_data["communicator"] = reinterpret_cast<std::int64_t>(communicator);
+    context->saved_data["communicator"] = save_communicator(communicator);
     const auto factor = scale.to(torch::kFloat64) * inverse_deviation;
     return affine_map(input, factor, shift.to(torch::kFloat64) - mean * factor);
   }
@@ -86,8 +87,7 @@ class Normalize : public torch::autograd::Function<Normalize> {
     const auto& mean = saved[2];
     const auto& inverse_deviation = saved[3];
     const double samples = context->saved_data["samples"].toDouble();
-    const auto* communicator =
-        reinterpret_cast<const Communicator*>(context->saved_data["communicator"].toInt());
+    const auto& communicator = saved_communicator(context->saved_data["communicator"]);
     const auto type = input.scalar_type();
     const auto gradient = gradients[0].contiguous();
     const std::int64_t channels = input.size(1);
@@ -104,9 +104,9 @@ class Normalize : public torch::autograd::Function<Normalize> {
     const auto scale_gradient = sums[0].to(scale.scalar_type());
     const auto shift_gradient = sums[1].to(scale.scalar_type());
     auto total = sums;
-    if (communicator->size() > 1) {
+    if (communicator.size() > 1) {
       total = sums.clone();
-      communicator->all_reduce(total);
+      communicator.all_reduce(total);
     }
     total = total / samples;
     // dx = scale / s (g - mean g - xhat mean(g xhat)), xhat = (x - m) / s.

@@ -14,19 +14,15 @@ using torch::autograd::AutogradContext;
 using torch::autograd::tensor_list;
 using Grid = std::shared_ptr<const ProcessGrid>;
 
-torch::Tensor diagonal_mask(const BlockCyclicLayout& layout) {
-  return layout.global_rows().unsqueeze(1) == layout.global_columns().unsqueeze(0);
-}
-
 /// S + e I in place.
 void shift_diagonal(DistributedMatrix& matrix, double epsilon, bool relative) {
-  const auto mask = diagonal_mask(matrix.layout());
+  const auto own = own_diagonal(matrix.layout());
+  const auto diagonal = matrix.local().index({own.rows, own.columns});
   if (relative) {
-    const double trace = all_reduce(matrix.layout().grid->all(),
-                                    matrix.local().masked_select(mask).sum().item<double>());
+    const double trace = all_reduce(matrix.layout().grid->all(), diagonal.sum().item<double>());
     epsilon *= trace / static_cast<double>(matrix.layout().rows);
   }
-  matrix.local().add_(mask, epsilon);
+  matrix.local().index_put_({own.rows, own.columns}, diagonal + epsilon);
 }
 
 /// What the backward pass needs of the forward one.

@@ -1,6 +1,7 @@
 #include "eigenscale/nn/global_moments.h"
 
 #include "eigenscale/core/errors.h"
+#include "eigenscale/nn/saved_communicator.h"
 
 namespace eigenscale {
 namespace {
@@ -12,17 +13,16 @@ class AllReduceSum : public torch::autograd::Function<AllReduceSum> {
  public:
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& tensor,
                                const Communicator* communicator) {
-    context->saved_data["communicator"] = reinterpret_cast<std::int64_t>(communicator);
+    context->saved_data["communicator"] = save_communicator(communicator);
     auto sum = tensor.contiguous().clone();
     communicator->all_reduce(sum);
     return sum;
   }
 
   static tensor_list backward(AutogradContext* context, const tensor_list& gradients) {
-    const auto* communicator =
-        reinterpret_cast<const Communicator*>(context->saved_data["communicator"].toInt());
+    const auto& communicator = saved_communicator(context->saved_data["communicator"]);
     auto sum = gradients[0].contiguous().clone();
-    communicator->all_reduce(sum);
+    communicator.all_reduce(sum);
     return {sum, torch::Tensor()};
   }
 };

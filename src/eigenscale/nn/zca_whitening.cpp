@@ -27,9 +27,10 @@ ZcaWhitening::ZcaWhitening(const Communicator& communicator, const Normalization
   const auto [rows, columns] = ProcessGrid::squarest(communicator.size());
   grid_ = std::make_shared<const ProcessGrid>(communicator, rows, columns);
   const auto layout = feature_layout(options.channels, options.channels, grid_);
-  const auto on_diagonal =
-      layout.global_rows().unsqueeze(1) == layout.global_columns().unsqueeze(0);
-  running_matrix_ = register_buffer("running_matrix", on_diagonal.to(torch::kFloat64));
+  auto identity = torch::zeros({layout.local_rows(), layout.local_columns()}, torch::kFloat64);
+  const auto own = own_diagonal(layout);
+  identity.index_put_({own.rows, own.columns}, torch::ones(own.rows.sizes(), torch::kFloat64));
+  running_matrix_ = register_buffer("running_matrix", identity);
 }
 
 std::vector<torch::Tensor> ZcaWhitening::local_buffers() const {

@@ -27,17 +27,27 @@ nlohmann::json TreeTimer::reduce(const Communicator& communicator) const {
     names.push_back(path);
   }
   names = nlohmann::json::parse(broadcast(communicator, names.dump(), 0));
+  // One message each, not one for every scope.
+  const std::int64_t scopes = std::ssize(names);
+  auto own = torch::zeros({2, scopes}, torch::kFloat64);
+  for (std::int64_t i = 0; i < scopes; ++i) {
+    if (const auto found = totals_.find(names[i].get<std::string>()); found != totals_.end()) {
+      own[0][i] = found->second.seconds;
+      own[1][i] = static_cast<double>(found->second.calls);
+    }
+  }
+  // The smallest is the largest of the negatives.
+  const auto largest = torch::cat({own, -own.narrow(0, 0, 1)});
+  const auto sum = own[0].clone();
+  communicator.all_reduce(largest, ReduceOp::kMax);
+  communicator.all_reduce(sum);
   auto result = nlohmann::json::object();
-  for (const auto& name : names) {
-    const auto path = name.get<std::string>();
-    const auto found = totals_.find(path);
-    const double own = seconds(path);
-    result[path] = {
-        {"calls", all_reduce(communicator, found == totals_.end() ? 0 : found->second.calls,
-                             ReduceOp::kMax)},
-        {"min", all_reduce(communicator, own, ReduceOp::kMin)},
-        {"mean", all_reduce(communicator, own) / communicator.size()},
-        {"max", all_reduce(communicator, own, ReduceOp::kMax)}};
+  for (std::int64_t i = 0; i < scopes; ++i) {
+    result[names[i].get<std::string>()] = {
+        {"calls", static_cast<std::int64_t>(largest[1][i].item<double>())},
+        {"min", -largest[2][i].item<double>()},
+        {"mean", sum[i].item<double>() / communicator.size()},
+        {"max", largest[0][i].item<double>()}};
   }
   return result;
 }

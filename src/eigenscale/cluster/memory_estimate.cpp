@@ -1,0 +1,45 @@
+#include "eigenscale/cluster/memory_estimate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "eigenscale/core/log.h"
+#include "eigenscale/core/number_text.h"
+
+namespace eigenscale {
+namespace {
+
+// Bytes for each of the N^2 / P entries at the fullest moment, in the spectral phase. On several
+// ranks: the symmetric matrix, its scaled copy, vectors in two layouts, what travels between them,
+// and the solver's own; up to 56 were measured. On one rank nothing travels; those are counted,
+// not measured.
+constexpr double kDistributedBytes = 64;
+constexpr double kLocalFloatBytes = 40;
+constexpr double kLocalDoubleBytes = 48;
+// Beside them: libraries, encoder, message buffers.
+constexpr double kCoefficientFixedBytes = 64.0 * 1024 * 1024;
+
+}  // namespace
+
+MemoryNeed memory_for_coefficients(std::int64_t samples, bool closed_form,
+                                   torch::ScalarType precision) {
+  const double local =
+      closed_form || precision == torch::kFloat64 ? kLocalDoubleBytes : kLocalFloatBytes;
+  const double entries = static_cast<double>(samples) * static_cast<double>(samples);
+  return {count_text(samples) + " samples with the coefficients of all on all need",
+          [entries, local](std::int64_t ranks) {
+            return entries / static_cast<double>(ranks) * (ranks == 1 ? local : kDistributedBytes) +
+                   kCoefficientFixedBytes;
+          },
+          // BLAS and LAPACK count the entries of a rank in 32 bits.
+          static_cast<std::int64_t>(entries / std::numeric_limits<std::int32_t>::max()) + 1};
+}
+
+void require_memory_for_coefficients(const Communicator& world, std::int64_t samples,
+                                     bool closed_form, torch::ScalarType precision) {
+  spdlog::info("{}",
+               require_memory(world, memory_for_coefficients(samples, closed_form, precision)));
+}
+
+}  // namespace eigenscale
