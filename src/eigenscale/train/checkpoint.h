@@ -11,16 +11,14 @@
 
 namespace eigenscale {
 
-/// Checkpoints lie side by side in one directory, each a directory step-N of
+/// Checkpoints are snapshots (data/snapshot.h) by the name step-N, of
 ///
 ///   model.safetensors          parameters and buffers
 ///   best.safetensors           those with the best validation, where there are any
 ///   optimizer-MOMENT.npy       the optimiser's arrays, whatever the number of ranks
 ///   state.json                 where training stands
-///   manifest.json              format, and size and CRC-32 of every other file
 ///
-/// written under a hidden name, synced and renamed: one that is there is complete, at whatever
-/// instant the job died.
+/// One that is there is complete, at whatever instant the job died.
 
 /// What a checkpoint holds beside the optimiser's arrays.
 struct Checkpoint {
