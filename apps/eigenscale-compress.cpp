@@ -30,7 +30,7 @@ ProgramOptions describe_options() {
       ("labels", text(), "their classes, 0 to K - 1")
       ("validation-data", text(), "samples that measure both networks")
       ("validation-labels", text(), "their classes")
-      ("scale", real()->default_value(1), "factor on every value, as in training");
+      ("scale", real(), "factor on every value; without it that of the model's training");
   return options;
 }
 // clang-format on
@@ -52,6 +52,9 @@ CompressionRunOptions run_options(const ProgramOptions& options) {
     throw OptionError("--validation-data and --validation-labels belong together");
   }
   options.read("scale", run.scale);
+  if (run.scale == 0.0) {
+    throw OptionError("--scale is 0; expected another number");
+  }
   options.read("fine-tune-epochs", run.fine_tune_epochs);
   if (run.fine_tune_epochs > 0 && run.data.empty()) {
     throw OptionError("--fine-tune-epochs needs --data and --labels");

@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import shutil
 import struct
 import subprocess
 
@@ -56,7 +57,7 @@ class CompressTest(training.TrainingTest):
         self.assertLess(sum(live.values()), 18)
         with open(os.path.join(folder, "report.html")) as file:
             self.assertIn("Live neurons", file.read())
-        sizes = []
+        sizes, figures = [], []
         for ranks in (1, 2, 3):
             self.compress(*self.measured(), "--overwrite", ranks=ranks)
             summary = read_json(self.path("small/summary.json"))
@@ -69,7 +70,12 @@ class CompressTest(training.TrainingTest):
             for layer in metrics["layers"]:
                 self.assertLessEqual(layer["kept"], live[layer["name"]])
             sizes.append([layer["kept"] for layer in metrics["layers"]])
+            figures.append([metrics["difference"], metrics["accuracy"]])
         self.assertEqual(sizes, [sizes[0]] * 3)
+        # Verified on the same samples, however many ranks there are.
+        for difference, accuracy in figures[1:]:
+            self.assertEqual(accuracy, figures[0][1])
+            self.assertEqual(difference, figures[0][0])
         with open(self.path("small/report.html")) as file:
             self.assertIn("Before and after", file.read())
 
@@ -133,6 +139,30 @@ class CompressTest(training.TrainingTest):
         self.assertEqual(tuned["parameters"], pruned["parameters"])
         self.compress(output="again", code=0)  # the folder it writes is a model again
 
+    def test_samples_are_scaled_as_in_training(self):
+        values, _ = training.textures(60, 2)
+        program.write_npy(self.path("test.npy"), (60, 1, 8, 8), [100 * v for v in values])
+        values, _ = training.textures(240, 1)
+        program.write_npy(self.path("train.npy"), (240, 1, 8, 8), [100 * v for v in values])
+        self.model("--scale", 0.01)
+        model = read_json(self.path("run/model.json"))
+        self.assertEqual((model["scale"], model["precision"]), (0.01, "float"))
+        header, _ = safetensors(self.path("run/model.safetensors"))
+        self.assertEqual(header["__metadata__"]["scale"], "0.01")
+        self.assertEqual(json.loads(header["__metadata__"]["input"]), [1, 8, 8])
+        trained = read_json(self.path("run/summary.json"))["metrics"]
+        self.compress(*self.measured())
+        summary = read_json(self.path("small/summary.json"))
+        self.assertEqual(summary["metrics"]["before"]["accuracy"], trained["accuracy"])
+        self.assertEqual(summary["warnings"], [])
+        self.assertEqual(read_json(self.path("small/model.json"))["scale"], 0.01)
+        run = self.compress(*self.measured(), "--scale", 0.5, output="other")
+        self.assertIn("trained with --scale 0.01; this run has --scale 0.5", run.errors)
+        # Training on from its own model.json without the scale is noticed, too.
+        shutil.copy(self.path("run/model.json"), self.path("again.json"))
+        run = self.train("--network", self.path("again.json"), "--epochs", 1, output="again")
+        self.assertIn("trained with --scale 0.01; this run has --scale 1", run.errors)
+
     def test_fine_tuning_that_harms_is_discarded(self):
         self.model()
         self.compress("--keep-neurons", 0.5, *self.measured(), output="pruned")
@@ -143,9 +173,18 @@ class CompressTest(training.TrainingTest):
         warnings = read_json(self.path("small/summary.json"))["warnings"]
         self.assertEqual(len(warnings), 1)
         self.assertIn("Lower --learning-rate 30", warnings[0])
-        with open(self.path("pruned/model.safetensors"), "rb") as pruned:
-            with open(self.path("small/model.safetensors"), "rb") as kept:
-                self.assertEqual(pruned.read(), kept.read())
+        def kept():
+            with open(self.path("pruned/model.safetensors"), "rb") as pruned:
+                with open(self.path("small/model.safetensors"), "rb") as small:
+                    self.assertEqual(pruned.read(), small.read())
+        kept()
+        # One step of 240 samples ends in numbers that are not finite, several in one that says so.
+        for batch in (240, 32):
+            run = self.compress("--keep-neurons", 0.5, *self.measured(), *data, "--overwrite",
+                                "--fine-tune-epochs", 1, "--learning-rate", 1e38,
+                                "--batch-size", batch)
+            self.assertIn("fine-tuning ended in a loss that is not finite", run.errors)
+            kept()
 
     def test_another_runtime_computes_the_same_from_onnx(self):
         self.need_onnx()

@@ -16,11 +16,10 @@ OPTIONS, INPUT, NUMERICAL, OUTPUT, STOPPED = 2, 3, 4, 6, 75
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 
 
-def block_of_docs(language):
-    """The one code block in that language of docs/training.md."""
+def blocks_of_docs(language):
+    """The code blocks in that language of docs/training.md."""
     with open(os.path.join(ROOT, "docs", "training.md")) as file:
-        (block,) = re.findall(f"```{language}\n(.*?)```", file.read(), re.DOTALL)
-    return block
+        return re.findall(f"```{language}\n(.*?)```", file.read(), re.DOTALL)
 
 
 class Train(training.TrainingTest):
@@ -75,7 +74,8 @@ class Train(training.TrainingTest):
 
     def test_specification_of_the_docs(self):
         with open(self.path("net.json"), "w") as file:
-            file.write(block_of_docs("json").replace("28, 28", "8, 8"))
+            (block,) = blocks_of_docs("json")
+            file.write(block.replace("28, 28", "8, 8"))
         self.train("--network", self.path("net.json"))
         self.assertGreater(self.summary()["metrics"]["accuracy"], 0.9)
         # A run's own model.json is one, too.
@@ -88,25 +88,35 @@ class Train(training.TrainingTest):
         if subprocess.run([python, "-c", "import torch"], stderr=subprocess.DEVNULL,
                           check=False).returncode != 0:
             self.skipTest("needs Debian's python3-torch")
-        self.train("--network", "mlp:20")
-        lines = block_of_docs("python")
+        lines, module = blocks_of_docs("python")
         self.assertLessEqual(len(lines.splitlines()), 6)
-        script = lines + """
+        script = lines + module + """
 import sys
 sys.path.insert(0, %r)
 import program
 shape, x = program.read_npy("test.npy")
 _, y = program.read_npy("test-labels.npy")
-x, y = torch.tensor(x).view(shape[0], -1), torch.tensor(y)
-for layer in ("linear1", "linear2"):
-    x = x @ model[f"layers.{layer}.weight"].t() + model[f"layers.{layer}.bias"]
-    x = x.relu() if layer == "linear1" else x
-print((x.argmax(1) == y).float().mean().item())
+print((classify(torch.tensor(x).view(shape)) == torch.tensor(y)).float().mean().item())
 """ % os.path.dirname(os.path.abspath(__file__))
-        result = subprocess.run([python, "-c", script], cwd=self.folder, stdout=subprocess.PIPE,
-                                text=True, check=True)
-        self.assertAlmostEqual(float(result.stdout), self.summary()["metrics"]["accuracy"],
-                               places=6)
+        with open(self.path("net.json"), "w") as file:
+            json.dump({"input": [1, 8, 8], "layers": [
+                {"type": "convolution", "outputs": 6, "kernel": 3}, {"type": "normalization"},
+                {"type": "max-pooling", "kernel": 3, "stride": 2, "padding": 1},
+                {"type": "residual",
+                 "body": [{"type": "convolution", "outputs": 8, "kernel": 3}, {"type": "relu"}],
+                 "shortcut": [{"type": "convolution", "outputs": 8, "kernel": 1}]},
+                {"type": "residual", "body": [{"type": "convolution", "outputs": 8, "kernel": 3},
+                                              {"type": "normalization"}]},
+                {"type": "average-pooling"}, {"type": "flatten"},
+                {"type": "linear", "outputs": 9}, {"type": "normalization"}, {"type": "relu"},
+                {"type": "linear", "outputs": 3}]}, file)
+        for network in (self.path("net.json"), "mlp:20"):
+            with self.subTest(network):
+                self.train("--network", network, "--scale", 0.5, "--epochs", 2, "--overwrite")
+                result = subprocess.run([python, "-c", script], cwd=self.folder,
+                                        stdout=subprocess.PIPE, text=True, check=True)
+                self.assertAlmostEqual(float(result.stdout),
+                                       self.summary()["metrics"]["accuracy"], places=6)
 
     def test_trace_shows_reductions_starting_before_backward_ends(self):
         self.train("--trace", "--network", "mlp:300,300", "--first-bucket", 0.01, "--bucket", 0.1,
@@ -180,6 +190,29 @@ class BadInput(training.TrainingTest):
             self.assertIn(text, run.messages[0])
         for name in ("summary.json", "model.safetensors", "report.html"):
             self.assertFalse(os.path.exists(self.path("run/" + name)), name)
+
+    def test_specifications_that_are_none(self):
+        layers = [{"type": "flatten"}, {"type": "linear", "outputs": 3}]
+        cases = [({"input": [1, 8, 8], "layers": ["relu"]}, 'layers[0] is "relu"'),
+                 ({"input": [1, 8, 8], "layers": layers + [{"type": "normalization", "kind": 3}]},
+                  "layers[2] has kind 3"),
+                 ({"input": [1, 8, 8], "layers": []}, "expected a vector"),
+                 ({"input": [1, 8, 8], "layers": [{"type": "flatten"}]}, "no layer with weights"),
+                 ({"input": [1, 8, 8], "layers": layers + [
+                     {"type": "normalization", "kind": "zca", "gradient_rule": "tailor"}]},
+                  'gradient_rule "tailor"'),
+                 ("{", "is not JSON")]
+        for network, message in cases:
+            with self.subTest(message):
+                with open(self.path("net.json"), "w") as file:
+                    file.write(network if isinstance(network, str) else json.dumps(network))
+                self.refuse(INPUT, ["net.json", message], "--network", self.path("net.json"))
+
+    def test_labels_that_are_no_classes(self):
+        for label in (120, 10**6, 2**63 - 1):
+            program.write_npy(self.path("train-labels.npy"), (240,), [0, 1] * 119 + [0, label], "q")
+            self.refuse(INPUT, [f"train-labels.npy' has label {label}", "more than one for every 2",
+                                "Number the classes 0 to K - 1"])
 
     def test_labels_out_of_range(self):
         with open(self.path("net.json"), "w") as file:

@@ -147,6 +147,19 @@ TEST(NeuronRemovalTest, MagnitudePruningKeepsTheLargest) {
   EXPECT_EQ(model.tensors["layers.linear2.weight"].sizes(), (std::vector<std::int64_t>{6, 5}));
 }
 
+TEST(NeuronRemovalTest, TheShareIsNotRoundedUpByRounding) {
+  auto model = model_of("mlp:100", nullptr);  // 0.07 x 100 is 7.000000000000001
+  EXPECT_EQ(remove_smallest_neurons(model, 0.07).front().after, 7);
+  model = model_of("mlp:100", nullptr);
+  EXPECT_EQ(remove_smallest_neurons(model, 0.071).front().after, 8);
+}
+
+TEST(NeuronRemovalTest, BatchNormalisationHasNoGroupsToKeepWhole) {
+  auto model = model_of("cnn:6,8", {{"kind", "batch"}, {"groups", 2}});
+  remove_smallest_neurons(model, 0.5);  // 3 of 6
+  EXPECT_EQ(model.specification["layers"][0]["outputs"], 3);
+}
+
 TEST(NeuronRemovalTest, ANetworkThatLostANeuronByMistakeIsNoticed) {
   const auto original = model_of("mlp:9,12", nullptr);
   auto model = original;

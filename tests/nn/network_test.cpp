@@ -16,13 +16,21 @@ Network make(const std::string& name, std::vector<std::int64_t> input, std::int6
           1};
 }
 
+std::int64_t size_of(const std::string& name, std::vector<std::int64_t> input,
+                     std::int64_t classes) {
+  return Network(test::world(),
+                 named_network(name, {.input = std::move(input), .classes = classes}),
+                 torch::kFloat32, std::nullopt)
+      .parameter_count();
+}
+
 // Parameters of the published networks, as torchvision and the CIFAR variants count them.
 TEST(NetworkTest, NamedNetworksHaveTheKnownSizes) {
-  EXPECT_EQ(make("resnet18", {3, 32, 32}, 10).parameter_count(), 11173962);
-  EXPECT_EQ(make("resnet18", {3, 224, 224}, 1000).parameter_count(), 11689512);
-  EXPECT_EQ(make("resnet34", {3, 224, 224}, 1000).parameter_count(), 21797672);
-  EXPECT_EQ(make("resnet50", {3, 224, 224}, 1000).parameter_count(), 25557032);
-  EXPECT_EQ(make("mlp:2048,2048", {28, 28}, 10).parameter_count(),
+  EXPECT_EQ(size_of("resnet18", {3, 32, 32}, 10), 11173962);
+  EXPECT_EQ(size_of("resnet18", {3, 224, 224}, 1000), 11689512);
+  EXPECT_EQ(size_of("resnet34", {3, 224, 224}, 1000), 21797672);
+  EXPECT_EQ(size_of("resnet50", {3, 224, 224}, 1000), 25557032);
+  EXPECT_EQ(size_of("mlp:2048,2048", {28, 28}, 10),
             784 * 2048 + 2048 + 2048 * 2048 + 2048 + 2048 * 10 + 10);
 }
 
@@ -129,6 +137,48 @@ TEST(NetworkTest, ErrorsNameFileLayerAndWhatWasExpected) {
               HasSubstr("a kernel of 5 on an image of 1x2x2"));
   EXPECT_THAT(message_of(R"({"input": [1, 4, 4], "layers": []})"), HasSubstr("expected a vector"));
   EXPECT_THAT(message_of(R"([1])"), HasSubstr("not a network"));
+  EXPECT_THAT(message_of(R"({"input": [4], "layers": ["relu"]})"),
+              HasSubstr("net.json: layers[0] is \"relu\"; expected an object with a \"type\""));
+  EXPECT_THAT(message_of(R"({"input": [4], "layers": [{"type": "linear", "outputs": 2}, "relu"]})"),
+              HasSubstr("layers[1] is \"relu\""));
+  EXPECT_THAT(message_of(R"({"input": [4], "layers": {"type": "relu"}})"),
+              HasSubstr("layers is {\"type\":\"relu\"}; expected a list of layers"));
+  EXPECT_THAT(message_of(R"({"input": [4], "layers": []})"),
+              HasSubstr("\"layers\" has no layer with weights"));
+  EXPECT_THAT(message_of(R"({"input": [1.5], "layers": []})"), HasSubstr("\"input\" is [1.5]"));
+  EXPECT_THAT(message_of(R"({"input": [0], "layers": []})"), HasSubstr("\"input\" is [0]"));
+  EXPECT_THAT(message_of(R"({"input": 4, "layers": []})"), HasSubstr("such as [1, 28, 28]"));
+  EXPECT_THAT(message_of(R"({"input": [4], "layer": [], "layers": []})"),
+              HasSubstr("unknown key \"layer\""));
+  EXPECT_THAT(message_of(R"({"input": [4], "scale": "1/255", "layers": []})"),
+              HasSubstr("the model has scale \"1/255\"; expected a number other than 0"));
+  const auto linear = [](const std::string& outputs) {
+    return message_of(R"({"input": [4], "layers": [{"type": "linear", "outputs": )" + outputs +
+                      "}]}");
+  };
+  for (const std::string outputs : {"0", "-1", "2.5", "\"2\"", "null", "[2]", "2147483648",
+                                    "9223372036854775808", "18446744073709551615", "1e300"}) {
+    EXPECT_THAT(linear(outputs), HasSubstr("expected a whole number of 1 to 2147483647"));
+  }
+  EXPECT_THAT(message_of(R"({"input": [1, 2000000000, 2000000000], "layers": [
+      {"type": "convolution", "outputs": 1000, "kernel": 3}]})"),
+              HasSubstr("layers[0] is larger than any memory"));
+  const auto normalization = [](const std::string& keys) {
+    return message_of(R"({"input": [4], "layers": [{"type": "linear", "outputs": 4},
+                          {"type": "normalization", )" +
+                      keys + "}]}");
+  };
+  EXPECT_THAT(normalization(R"("kind": 3)"),
+              HasSubstr("net.json: layers[1] has kind 3; expected one of batch, zca, pca-denoise"));
+  EXPECT_THAT(normalization(R"("gradient_rule": "tailor")"),
+              HasSubstr("layers[1] has gradient_rule \"tailor\"; expected one of matrix-function"));
+  EXPECT_THAT(normalization(R"("gradient_rule": null)"), HasSubstr("has gradient_rule null"));
+  EXPECT_THAT(normalization(R"("momentum": 1.5)"), HasSubstr("momentum 1.5; expected 0 to 1"));
+  EXPECT_THAT(normalization(R"("epsilon": -1)"), HasSubstr("expected a number of at least 0"));
+  EXPECT_THAT(normalization(R"("energy": 0)"), HasSubstr("expected more than 0 and at most 1"));
+  EXPECT_THAT(normalization(R"("kind": "zca", "components": 5)"),
+              HasSubstr("expected at most the 4 channels"));
+  EXPECT_EQ(normalization(R"("kind": "zca", "gradient_rule": "taylor", "groups": 2)"), "no error");
   EXPECT_THROW(named_network("resnet19", {.input = {3, 8, 8}}), OptionError);
   EXPECT_THROW(named_network("mlp:0", {.input = {8}}), OptionError);
   EXPECT_THROW(named_network("cnn", {.input = {8}}), InputError);

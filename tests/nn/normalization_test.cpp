@@ -49,6 +49,17 @@ std::vector<Case> cases() {
   };
 }
 
+TEST(NormalizationTest, StatisticsOfChannelsHaveOneShape) {
+  for (const auto& test : cases()) {
+    const auto layer = test.make(test::world(), test.options);
+    for (const auto& buffer : layer->named_buffers()) {
+      if (buffer.key() == "running_mean" || buffer.key() == "running_variance") {
+        EXPECT_EQ(buffer.value().sizes(), (std::vector<std::int64_t>{6})) << test.name;
+      }
+    }
+  }
+}
+
 /// Channels of clearly different variance that are correlated.
 torch::Tensor correlated_images(std::int64_t n) {
   torch::manual_seed(3);

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "eigenscale/core/errors.h"
 #include "support/mpi_test.h"
@@ -54,6 +55,28 @@ TEST_F(SafetensorsTest, ReadsWhatItWrote) {
   for (const auto& [name, tensor] : tensors) {
     EXPECT_TRUE(torch::equal(read.at(name), tensor)) << name;
     EXPECT_EQ(read.at(name).scalar_type(), tensor.scalar_type()) << name;
+  }
+}
+
+// Readers that map the file hand out pointers into it.
+TEST_F(SafetensorsTest, TensorsAreAlignedToTheirElements) {
+  const NamedTensors tensors = {{"a.byte", torch::arange(3).to(torch::kUInt8)},
+                                {"b.double", torch::randn({4}, torch::kFloat64)},
+                                {"c.half", torch::randn({3}).to(torch::kFloat16)},
+                                {"d.float", torch::randn({5})},
+                                {"e.double", torch::randn({1}, torch::kFloat64)}};
+  write_safetensors(path(), tensors, {{"scale", "0.5"}});
+  std::ifstream file(path(), std::ios::binary);
+  std::uint64_t length = 0;
+  file.read(reinterpret_cast<char*>(&length), 8);
+  EXPECT_EQ(length % 8, 0U);
+  std::string header(length, ' ');
+  file.read(header.data(), static_cast<std::streamsize>(length));
+  const auto json = nlohmann::json::parse(header);
+  EXPECT_EQ(json["__metadata__"]["scale"], "0.5");
+  for (const auto& [name, tensor] : tensors) {
+    EXPECT_EQ(json[name]["data_offsets"][0].get<std::size_t>() % tensor.element_size(), 0U) << name;
+    EXPECT_TRUE(torch::equal(read_safetensors(path()).at(name), tensor)) << name;
   }
 }
 

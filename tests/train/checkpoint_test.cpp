@@ -18,9 +18,10 @@ using testing::HasSubstr;
 /// [collective] One run over `communicator`, from the newest checkpoint in the options' folder if
 /// there is one, that ends after `epochs`.
 NamedTensors run_until(const Communicator& communicator, TrainerOptions options,
-                       std::int64_t epochs, torch::ScalarType precision = torch::kFloat64) {
+                       std::int64_t epochs, torch::ScalarType precision = torch::kFloat64,
+                       const nlohmann::json& specification = small_network()) {
   const auto samples = test::three_textures(communicator);
-  Network network(communicator, small_network(), precision, 3);
+  Network network(communicator, specification, precision, 3);
   options.epochs = epochs;
   Trainer trainer(communicator, network, samples, &samples, options);
   if (!options.checkpoints.empty()) {
@@ -58,6 +59,76 @@ TEST(CheckpointTest, GoingOnIsBitIdenticalToGoingThrough) {
       options.checkpoints.clear();
     }
   }
+}
+
+TEST(CheckpointTest, WhiteningAndBfloat16GoOnBitIdenticallyToo) {
+  const std::vector<std::pair<nlohmann::json, torch::ScalarType>> cases = {
+      {{{"kind", "zca"}, {"groups", 2}}, torch::kFloat32},
+      {{{"kind", "pca-denoise"}}, torch::kFloat32},
+      {{{"kind", "batch"}}, torch::kBFloat16}};
+  for (const auto& [normalization, precision] : cases) {
+    const auto network = small_network("cnn:6,8", normalization);
+    auto options = small_run();
+    options.checkpoint_every = 7;
+    const auto through = run_until(test::world(), options, 4, precision, network);
+    const test::SharedDirectory directory;
+    options.checkpoints = directory.path();
+    run_until(test::world(), options, 2, precision, network);
+    EXPECT_TRUE(identical(run_until(test::world(), options, 4, precision, network), through))
+        << normalization << " " << precision_name(precision);
+  }
+}
+
+TEST(CheckpointTest, ARunThatEndedForLackOfPatienceStaysEnded) {
+  auto options = small_run();
+  options.learning_rate.base = 0;  // no validation is better than the first
+  options.patience = 1;
+  options.epochs = 9;
+  const test::SharedDirectory directory;
+  options.checkpoints = directory.path();
+  const auto samples = test::three_textures(test::world());
+  const auto run = [&](std::int64_t patience) {
+    Network network(test::world(), small_network("mlp:4", nullptr), torch::kFloat64, 3);
+    options.patience = patience;
+    Trainer trainer(test::world(), network, samples, &samples, options);
+    if (const auto newest = newest_checkpoint(test::world(), options.checkpoints)) {
+      trainer.restore(*newest);
+    }
+    const auto end = trainer.run({});
+    return std::pair(end, trainer.epochs_done());
+  };
+  EXPECT_EQ(run(1), std::pair(TrainingEnd::kPatience, std::int64_t{2}));
+  EXPECT_EQ(run(1), std::pair(TrainingEnd::kPatience, std::int64_t{2}));
+  EXPECT_EQ(run(3), std::pair(TrainingEnd::kPatience, std::int64_t{4}));  // more of it goes on
+}
+
+TEST(CheckpointTest, LinesOfMetricsAreThoseOfARunThatWentThrough) {
+  auto options = small_run();
+  options.log_every = 4;         // epochs have five steps: lines span them,
+  options.checkpoint_every = 6;  // and checkpoints lie within lines
+  const auto lines = [&](std::int64_t epochs, bool resume) {
+    const auto samples = test::three_textures(test::world());
+    Network network(test::world(), small_network(), torch::kFloat64, 3);
+    options.epochs = epochs;
+    Trainer trainer(test::world(), network, samples, nullptr, options);
+    if (resume) {
+      trainer.restore(*newest_checkpoint(test::world(), options.checkpoints));
+    }
+    std::vector<std::tuple<std::int64_t, double, double>> result;
+    TrainingEvents events;
+    events.step = [&](const StepReport& step) {
+      result.emplace_back(step.step, step.loss, step.error);
+    };
+    trainer.run(events);
+    return result;
+  };
+  auto through = lines(4, false);
+  const test::SharedDirectory directory;
+  options.checkpoints = directory.path();
+  lines(2, false);  // ends, with a checkpoint, after step 10
+  const auto rest = lines(4, true);
+  through.erase(through.begin(), through.begin() + 2);
+  EXPECT_EQ(rest, through);  // of steps 12, 16, 20
 }
 
 TEST(CheckpointTest, GoesOnFromTheMiddleOfAnEpoch) {
@@ -177,8 +248,51 @@ TEST_F(DamagedCheckpoint, OfAnotherRun) {
   EXPECT_THAT(message_after([](const fs::path&) {}),
               HasSubstr("it has batch-size 20, but now it is 30"));
   options_.batches.batch_size = 20;
+  options_.optimizer.nesterov = true;
+  EXPECT_THAT(message_after([](const fs::path&) {}),
+              HasSubstr("it has nesterov false, but now it is true"));
+  options_.optimizer.nesterov = false;
+  options_.micro_batch = 3;
+  EXPECT_THAT(message_after([](const fs::path&) {}),
+              HasSubstr("it has micro-batch 0, but now it is 3"));
+  options_.micro_batch = 0;
+  options_.reducer.wire_type = torch::kBFloat16;
+  EXPECT_THAT(message_after([](const fs::path&) {}),
+              HasSubstr("it has gradient-type \"own\", but now it is \"bfloat16\""));
+  options_.reducer.wire_type.reset();
   options_.optimizer.kind = OptimizerOptions::Kind::kAdam;
   EXPECT_THAT(message_after([](const fs::path&) {}), HasSubstr("is of another run"));
+}
+
+TEST(CheckpointTest, FloatAndBfloat16AreDifferentRuns) {
+  auto options = small_run();
+  const test::SharedDirectory directory;
+  options.checkpoints = directory.path();
+  run_until(test::world(), options, 1, torch::kFloat32);
+  try {
+    run_until(test::world(), options, 2, torch::kBFloat16);
+    ADD_FAILURE() << "went on";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("it has precision \"float\", but now it is \"bfloat16\""));
+  }
+}
+
+// Ranks wait for rank 0's word: what it cannot read must be everybody's error.
+TEST(CheckpointFolderTest, AFileInTheirPlaceIsAnErrorOfAllRanks) {
+  const test::SharedDirectory directory;
+  const auto place = directory.path() / "checkpoints";
+  if (test::world().rank() == 0) {
+    std::ofstream(place) << "mine";
+  }
+  test::world().barrier();
+  try {
+    newest_checkpoint(test::world(), place);
+    ADD_FAILURE() << "took a file for an empty directory";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit_code(), ExitCode::kInput);
+    EXPECT_TRUE(error.agreed());
+    EXPECT_THAT(error.what(), HasSubstr(place.string()));
+  }
 }
 
 TEST(CheckpointFolderTest, KeepsTheLastAndIgnoresWhatIsNotOne) {

@@ -4,6 +4,8 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <memory>
 
 #include "eigenscale/comm/agreement.h"
@@ -13,7 +15,6 @@
 #include "eigenscale/compress/neuron_removal.h"
 #include "eigenscale/compress/onnx_export.h"
 #include "eigenscale/compress/output_difference.h"
-#include "eigenscale/core/atomic_file.h"
 #include "eigenscale/core/log.h"
 #include "eigenscale/core/random.h"
 #include "eigenscale/core/shape_text.h"
@@ -43,9 +44,10 @@ class CompressionRun {
       make_network(world_, original_, torch::kFloat32,
                    std::filesystem::path(options_.model) / "model.safetensors");
       if (options_.onnx) {
-        onnx_model(original_);  // what cannot be exported is said before the work
+        require_onnx_operators(original_);  // what cannot be exported is said before the work
       }
     });
+    choose_scale();
     model_ = original_;
     validation_ = read_samples(options_.validation_data, options_.validation_labels);
     if (options_.fine_tune_epochs > 0) {
@@ -54,7 +56,7 @@ class CompressionRun {
     const std::filesystem::path model = options_.model;
     run_.claim({.inputs = {model / "model.json", model / "model.safetensors", options_.data,
                            options_.labels, options_.validation_data, options_.validation_labels},
-                .outputs = {"model.safetensors", "model.json", "model.onnx"}});
+                .outputs = {"model.safetensors", "model.json", "model.onnx", "model.onnx.data"}});
     choose_samples();
     outputs_ = double_outputs(world_, original_, samples_);
     run_.phase("compress");
@@ -90,14 +92,36 @@ class CompressionRun {
     return samples;
   }
 
-  /// What outputs are compared on: validation samples where this rank has some, else noise.
+  /// The smaller model is for the same data: it says the same.
+  void choose_scale() {
+    const bool says = original_.specification.contains("scale");
+    const double own = specification_scale(original_.specification);
+    scale_ = options_.scale.value_or(own);
+    if (says && scale_ != own) {
+      run_.warn(fmt::format("the model was trained with --scale {}; this run has --scale {}", own,
+                            scale_));
+    }
+    if (options_.scale) {
+      original_.specification["scale"] = scale_;
+    }
+  }
+
+  /// What outputs are compared on: the first validation samples of all, or noise without any; the
+  /// same ones on every rank, so that no figure depends on how many there are.
   void choose_samples() {
-    if (validation_ && validation_->rows.size(0) > 0) {
-      const auto count = std::min(kVerificationSamples, validation_->rows.size(0));
-      samples_ = validation_->rows.narrow(0, 0, count).to(torch::kFloat64) * options_.scale;
+    const auto shape = original_.specification["input"].get<std::vector<std::int64_t>>();
+    if (validation_) {
+      const auto count = std::min(kVerificationSamples, validation_->count());
+      samples_ = torch::zeros({count, c10::multiply_integers(shape)}, torch::kFloat64);
+      const auto own = validation_->partition.range(world_.rank());
+      const auto held = std::min(own.end, count) - own.begin;
+      if (held > 0) {
+        const auto rows = validation_->rows.narrow(0, 0, held).reshape({held, -1});
+        samples_.narrow(0, own.begin, held).copy_(rows.to(torch::kFloat64) * scale_);
+      }
+      world_.all_reduce(samples_);
       return;
     }
-    const auto shape = original_.specification["input"].get<std::vector<std::int64_t>>();
     const CounterRandom random(options_.seed, "verification");
     samples_ = torch::empty({kVerificationSamples, c10::multiply_integers(shape)}, torch::kFloat64);
     auto* values = samples_.data_ptr<double>();
@@ -106,9 +130,9 @@ class CompressionRun {
     }
   }
 
-  /// [collective] Of all ranks' samples the largest difference from the original.
-  OutputDifference difference() const {
-    const auto own = output_difference(outputs_, double_outputs(world_, model_, samples_));
+  /// [collective] The difference of a model from the original; what all ranks decide by.
+  OutputDifference difference(const SavedModel& model) const {
+    const auto own = output_difference(outputs_, double_outputs(world_, model, samples_));
     return {all_reduce(world_, own.largest, ReduceOp::kMax),
             all_reduce(world_, own.scale, ReduceOp::kMax),
             all_reduce(world_, own.changed, ReduceOp::kMax)};
@@ -120,7 +144,7 @@ class CompressionRun {
     for (const auto& one : removed_) {
       spdlog::info("{}: {} of {} neurons stay", one.layer, one.after, one.before);
     }
-    after_removal_ = difference();
+    after_removal_ = difference(model_);
     if (!options_.keep_neurons && !(after_removal_.relative() <= kLargestDifference)) {
       throw Error(ExitCode::kNumerical,
                   fmt::format("taking out dead neurons changed the outputs by {:.2g} of the "
@@ -137,7 +161,7 @@ class CompressionRun {
       spdlog::info("{}: rank {} of {} holds the energy; {}", one.layer, one.rank, one.full,
                    one.factorized ? "factorised" : "left, since two layers would not be smaller");
     }
-    after_factorization_ = difference();
+    after_factorization_ = difference(model_);
     spdlog::info("outputs differ by {:.2g} of the largest", after_factorization_->relative());
   }
 
@@ -148,13 +172,13 @@ class CompressionRun {
     options.batches = {.batch_size = options_.batch_size,
                        .seed = options_.seed,
                        .type = torch::kFloat32,
-                       .scale = options_.scale,
+                       .scale = scale_,
                        .augmentation = {}};
     options.optimizer.kind = OptimizerOptions::Kind::kSgd;
     options.learning_rate.kind = LearningRateSchedule::Kind::kCosine;
     options.learning_rate.base = options_.learning_rate;
     options.learning_rate.epochs = static_cast<double>(options_.fine_tune_epochs);
-    const double before = evaluate(world_, *network, *training_, options_.scale).loss;
+    const double before = evaluate(world_, *network, *training_, scale_).loss;
     Trainer trainer(world_, *network, *training_, nullptr, options);
     TrainingEvents events;
     events.step = [&](const StepReport& step) {
@@ -167,16 +191,25 @@ class CompressionRun {
       spdlog::info("epoch {:>3}: loss {:.4f}, error {:.4f} ({:.1f} s)", epoch.epoch,
                    epoch.training_loss, epoch.training_error, epoch.seconds);
     };
-    trainer.run(events);
-    const double after = evaluate(world_, *network, *training_, options_.scale).loss;
-    if (after > before) {
-      run_.warn(
-          fmt::format("fine-tuning raised the loss on --data from {:.4g} to {:.4g}; the network "
-                      "from before it is kept. Lower --learning-rate {:g}",
-                      before, after, options_.learning_rate));
+    double after = std::numeric_limits<double>::quiet_NaN();
+    try {
+      trainer.run(events);
+      after = evaluate(world_, *network, *training_, scale_).loss;
+    } catch (const Error& error) {
+      if (error.exit_code() != ExitCode::kNumerical || !error.agreed()) {
+        throw;
+      }
+    }
+    if (std::isfinite(after) && after <= before) {
+      model_.tensors = trainer.best_model();
       return;
     }
-    model_.tensors = trainer.best_model();
+    run_.warn(fmt::format(
+        "fine-tuning {}; the network from before it is kept. Lower --learning-rate {:g}",
+        std::isfinite(after)
+            ? fmt::format("raised the loss on --data from {:.4g} to {:.4g}", before, after)
+            : "ended in a loss that is not finite",
+        options_.learning_rate));
   }
 
   Json sizes(const SavedModel& model) {
@@ -185,7 +218,7 @@ class CompressionRun {
                    {"flops", specification_flops(model.specification)},
                    {"bytes", model.bytes()}};
     if (validation_) {
-      const auto evaluation = evaluate(world_, *network, *validation_, options_.scale);
+      const auto evaluation = evaluate(world_, *network, *validation_, scale_);
       result["accuracy"] = evaluation.accuracy;
       result["loss"] = evaluation.loss;
     }
@@ -203,7 +236,15 @@ class CompressionRun {
     if (after_factorization_) {
       metrics_["difference"]["factorization"] = after_factorization_->relative();
     }
-    metrics_["difference"]["changed_predictions"] = difference().changed;
+    metrics_["difference"]["changed_predictions"] = difference(model_).changed;
+    if (options_.onnx && model_.is_double()) {
+      const auto change = difference(in_single_precision(model_)).relative();
+      metrics_["difference"]["onnx"] = change;
+      run_.warn(
+          fmt::format("model.onnx holds the weights of this double model in single precision; its "
+                      "outputs differ from the original's by {:.2g} of the largest",
+                      change));
+    }
     metrics_["layers"] = Json::array();
     for (const auto& one : removed_) {
       metrics_["layers"].push_back(
@@ -222,9 +263,7 @@ class CompressionRun {
     on_first_rank(world_, [&] {
       write_model(run_.directory(), model_);
       if (options_.onnx) {
-        AtomicFile file(run_.file("model.onnx"));
-        file.write(onnx_model(model_));
-        file.commit();
+        write_onnx(run_.file("model.onnx"), model_);
       }
     });
     auto& summary = run_.summary();
@@ -246,6 +285,7 @@ class CompressionRun {
   const Communicator& world_;
   const CompressionRunOptions& options_;
   Run run_;
+  double scale_ = 1;  ///< factor on every value of the data
   SavedModel original_;
   SavedModel model_;
   std::optional<LabelledSamples> validation_;

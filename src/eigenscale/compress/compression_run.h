@@ -23,7 +23,8 @@ struct CompressionRunOptions {
   std::string validation_labels;
   std::string data;
   std::string labels;
-  double scale = 1;
+  /// Factor on every value of both; none: the model's own.
+  std::optional<double> scale;
   std::int64_t fine_tune_epochs = 0;
   double learning_rate = 0.01;
   std::int64_t batch_size = 128;
@@ -31,7 +32,8 @@ struct CompressionRunOptions {
 };
 
 /// [collective] Takes out neurons, factorises layers, maybe trains on, verifies, measures, and
-/// writes model.safetensors, model.json, model.onnx, summary.json and report.html. Errors end with
+/// writes model.safetensors, model.json, model.onnx (maybe with
+/// model.onnx.data), summary.json and report.html. Errors end with
 /// the documented exit codes on all ranks; NumericalError when taking out dead neurons changed the
 /// outputs by more than 1e-5 of the largest.
 ExitCode run_compression(const Communicator& world, const RunOptions& run,

@@ -72,10 +72,11 @@ void note(std::vector<RemovedNeurons>& removals, const ChannelSpace& space, std:
   removals.push_back({space.name(), space.channels, after});
 }
 
-/// True when the space lost a channel.
+/// True when the space lost a channel. Taking out channels makes no other one constant, nor a
+/// constant another: `constants` stay those of the network but for the channels that went.
 bool remove_from(SavedModel& model, const ChannelSpace& space,
+                 std::map<std::string, torch::Tensor>& constants,
                  std::vector<RemovedNeurons>& removals) {
-  const auto constants = constant_inputs(model.specification, model.tensors);
   std::vector<Reader> readers;
   auto gone = torch::ones({space.channels}, torch::kBool);
   for (const auto& place : space.consumers) {
@@ -92,7 +93,12 @@ bool remove_from(SavedModel& model, const ChannelSpace& space,
   for (const auto& one : readers) {
     fold(model, one, gone);
   }
-  keep_channels(model, space, gone.logical_not().nonzero().flatten());
+  const auto kept = gone.logical_not().nonzero().flatten();
+  for (const auto& place : space.consumers) {
+    auto& values = constants.at(place.path);
+    values = values.index_select(0, values_of_channels(kept, place.per_channel));
+  }
+  keep_channels(model, space, kept);
   return true;
 }
 
@@ -100,14 +106,15 @@ bool remove_from(SavedModel& model, const ChannelSpace& space,
 
 std::vector<RemovedNeurons> remove_dead_neurons(SavedModel& model) {
   std::vector<RemovedNeurons> removals;
-  // What goes may leave others without readers, or make constants of them: until nothing changes.
+  auto constants = constant_inputs(model.specification, model.tensors);
+  // What goes may leave others without readers: until nothing changes.
   bool changed = true;
   while (changed) {
     changed = false;
     const auto count = channel_spaces(model.specification).size();
     for (std::size_t i = 0; i < count; ++i) {
       const auto space = channel_spaces(model.specification)[i];
-      changed = (removable(space) && remove_from(model, space, removals)) || changed;
+      changed = (removable(space) && remove_from(model, space, constants, removals)) || changed;
     }
   }
   return removals;
@@ -124,8 +131,10 @@ std::vector<RemovedNeurons> remove_smallest_neurons(SavedModel& model, double ke
       const auto weight = model.tensors.at(producer.path + ".weight").detach();
       norms += weight.to(torch::kFloat64).flatten(1).square().sum(1);
     }
-    const auto count =
-        static_cast<std::int64_t>(std::ceil(kept * static_cast<double>(space.channels)));
+    // 0.07 x 100 is 7.000000000000001 in double.
+    constexpr double kRounding = 1e-12;
+    const auto count = static_cast<std::int64_t>(
+        std::ceil(kept * static_cast<double>(space.channels) * (1 - kRounding)));
     const auto largest = std::get<1>(norms.topk(std::max<std::int64_t>(count, 1)));
     note(removals, space, largest.size(0));
     keep_channels(model, space, std::get<0>(largest.sort()));

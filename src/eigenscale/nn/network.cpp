@@ -1,5 +1,7 @@
 #include "eigenscale/nn/network.h"
 
+#include <ATen/Parallel.h>
+
 #include <cmath>
 #include <limits>
 #include <string>
@@ -42,7 +44,25 @@ std::shared_ptr<Normalization> make_normalization(const Communicator& communicat
   return std::make_shared<BatchNormalization>(communicator, options);
 }
 
+/// Weight and bias of a layer, not drawn: torch's own layers draw theirs when they are made.
+struct Weights : torch::nn::Module {
+  Weights(torch::IntArrayRef shape, bool with_bias)
+      : weight(register_parameter("weight", torch::empty(shape))) {
+    if (with_bias) {
+      bias = register_parameter("bias", torch::empty({shape[0]}));
+    }
+  }
+  torch::Tensor weight;
+  torch::Tensor bias;
+};
+
 }  // namespace
+
+std::string precision_name(torch::ScalarType precision) {
+  return precision == torch::kFloat64    ? "double"
+         : precision == torch::kBFloat16 ? "bfloat16"
+                                         : "float";
+}
 
 LayerSequence::LayerSequence(const Communicator& communicator, const nlohmann::json& layers) {
   for (const auto& layer : layers) {
@@ -55,20 +75,18 @@ void LayerSequence::add(const Communicator& communicator, const nlohmann::json& 
   const std::string name = layer.value("name", "");
   if (type == "convolution") {
     const auto kernel = layer["kernel"].get<std::int64_t>();
-    auto convolution = register_module(
-        name,
-        torch::nn::Conv2d(torch::nn::Conv2dOptions(layer["inputs"].get<std::int64_t>(),
-                                                   layer["outputs"].get<std::int64_t>(), kernel)
-                              .stride(layer["stride"].get<std::int64_t>())
-                              .padding(layer["padding"].get<std::int64_t>())
-                              .bias(layer["bias"].get<bool>())));
-    steps_.emplace_back([convolution](const torch::Tensor& x) { return convolution->forward(x); });
+    const auto stride = layer["stride"].get<std::int64_t>();
+    const auto padding = layer["padding"].get<std::int64_t>();
+    const std::vector<std::int64_t> shape = {layer["outputs"], layer["inputs"], kernel, kernel};
+    auto own = register_module(name, std::make_shared<Weights>(shape, layer["bias"].get<bool>()));
+    steps_.emplace_back([own, stride, padding](const torch::Tensor& x) {
+      return torch::conv2d(x, own->weight, own->bias, stride, padding);
+    });
   } else if (type == "linear") {
-    auto linear = register_module(
-        name, torch::nn::Linear(torch::nn::LinearOptions(layer["inputs"].get<std::int64_t>(),
-                                                         layer["outputs"].get<std::int64_t>())
-                                    .bias(layer["bias"].get<bool>())));
-    steps_.emplace_back([linear](const torch::Tensor& x) { return linear->forward(x); });
+    const std::vector<std::int64_t> shape = {layer["outputs"], layer["inputs"]};
+    auto own = register_module(name, std::make_shared<Weights>(shape, layer["bias"].get<bool>()));
+    steps_.emplace_back(
+        [own](const torch::Tensor& x) { return torch::linear(x, own->weight, own->bias); });
   } else if (type == "normalization") {
     auto normalization = register_module(name, make_normalization(communicator, layer));
     steps_.emplace_back(
@@ -107,13 +125,15 @@ torch::Tensor LayerSequence::forward(torch::Tensor input) {
 }
 
 Network::Network(const Communicator& communicator, nlohmann::json specification,
-                 torch::ScalarType precision, std::uint64_t seed)
+                 torch::ScalarType precision, std::optional<std::uint64_t> seed)
     : specification_(std::move(specification)),
       precision_(precision),
       input_shape_(specification_["input"].get<std::vector<std::int64_t>>()),
       layers_(register_module(
           "layers", std::make_shared<LayerSequence>(communicator, specification_["layers"]))) {
-  initialize(seed);
+  if (seed) {
+    initialize(*seed);
+  }
   if (weight_type() == torch::kFloat64) {
     to(torch::kFloat64);
   }
@@ -141,9 +161,12 @@ void Network::initialize(std::uint64_t seed) {
     const CounterRandom random(seed, entry.key());
     auto values = torch::empty({parameter.numel()}, torch::kFloat64);
     auto* value = values.data_ptr<double>();
-    for (std::int64_t i = 0; i < parameter.numel(); ++i) {
-      value[i] = deviation * random.normal(static_cast<std::uint64_t>(i));
-    }
+    constexpr std::int64_t kDrawsAtOnce = 1 << 14;
+    at::parallel_for(0, parameter.numel(), kDrawsAtOnce, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        value[i] = deviation * random.normal(static_cast<std::uint64_t>(i));
+      }
+    });
     parameter.copy_(values.view(parameter.sizes()));
   }
 }

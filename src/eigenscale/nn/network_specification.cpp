@@ -1,8 +1,9 @@
 #include "eigenscale/nn/network_specification.h"
 
-#include <c10/util/accumulate.h>
-
+#include <cmath>
 #include <fstream>
+#include <functional>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -10,6 +11,7 @@
 
 #include "eigenscale/core/errors.h"
 #include "eigenscale/core/shape_text.h"
+#include "eigenscale/spectral/gradient_rule.h"
 
 namespace eigenscale {
 namespace {
@@ -20,6 +22,15 @@ using Shape = std::vector<std::int64_t>;
 // The best of the shares the paper tries (Wang et al., NeurIPS 2019, on CIFAR-10).
 constexpr double kDenoisingEnergy = 0.99;
 
+constexpr std::int64_t kLargest = std::numeric_limits<std::int32_t>::max();
+
+/// JSON as text, cut off.
+std::string shortened(const Json& value) {
+  constexpr std::size_t kLongest = 60;
+  const auto text = value.dump();
+  return text.size() <= kLongest ? text : text.substr(0, kLongest) + "...";
+}
+
 /// Walks the layers with the shape of one sample, filling in and checking.
 class Completion {
  public:
@@ -29,41 +40,93 @@ class Completion {
     if (!specification.is_object() || !specification.contains("layers")) {
       throw InputError(source_ + ": not a network: expected an object with \"layers\"");
     }
-    Shape shape;
-    try {
-      shape = specification.at("input").get<Shape>();
-    } catch (const Json::exception&) {
-      throw InputError(source_ + ": \"input\" must be the shape of a sample, such as [1, 28, 28]");
-    }
-    for (const auto size : shape) {
-      if (size < 1) {
-        throw InputError(source_ + ": \"input\" is " + shape_text(shape) +
-                         "; sizes must be positive");
+    for (const auto& [key, value] : specification.items()) {
+      if (!std::set<std::string>{"input", "layers", "outputs", "multiply_adds", "scale",
+                                 "precision"}
+               .contains(key)) {
+        throw InputError(source_ + ": unknown key \"" + key +
+                         "\"; expected input, layers, scale or precision");
       }
+    }
+    Shape shape = input_shape(specification);
+    where_ = "the model";
+    if (specification.contains("scale")) {
+      number(specification, "scale", 1, "a number other than 0",
+             [](double value) { return value != 0; });
+    }
+    if (specification.contains("precision")) {
+      choice(specification, "precision", "float", {"float", "double", "bfloat16"});
     }
     complete(specification["layers"], shape, "layers");
     if (shape.size() != 1) {
       throw InputError(source_ + ": the network's output has shape " + shape_text(shape) +
                        "; expected a vector, so end with flatten or linear");
     }
+    if (multiply_adds_ == 0) {
+      throw InputError(source_ + ": \"layers\" has no layer with weights; expected at least one " +
+                       "convolution or linear");
+    }
     specification["outputs"] = shape[0];
     specification["multiply_adds"] = multiply_adds_;
   }
 
  private:
+  Shape input_shape(const Json& specification) const {
+    const auto found = specification.find("input");
+    const bool list = found != specification.end() && found->is_array() && !found->empty();
+    for (std::size_t i = 0; list && i < found->size(); ++i) {
+      if (!is_size(found->at(i), 1)) {
+        throw InputError(source_ + ": \"input\" is " + found->dump() +
+                         "; sizes must be whole numbers of 1 to " + std::to_string(kLargest));
+      }
+    }
+    if (!list) {
+      throw InputError(source_ + ": \"input\" must be the shape of a sample, such as [1, 28, 28]");
+    }
+    return found->get<Shape>();
+  }
+
+  /// A whole number from `minimum` to the largest that any size may be.
+  static bool is_size(const Json& value, std::int64_t minimum) {
+    return value.is_number_integer() &&
+           !(value.is_number_unsigned() && value.get<std::uint64_t>() > std::uint64_t{kLargest}) &&
+           value.get<std::int64_t>() >= minimum && value.get<std::int64_t>() <= kLargest;
+  }
+
+  /// A product of sizes.
+  std::int64_t product(const std::vector<std::int64_t>& factors) const {
+    std::int64_t result = 1;
+    for (const auto factor : factors) {
+      if (__builtin_mul_overflow(result, factor, &result)) {
+        fail("is larger than any memory");
+      }
+    }
+    return result;
+  }
+
+  void count(const std::vector<std::int64_t>& factors) {
+    if (__builtin_add_overflow(multiply_adds_, product(factors), &multiply_adds_)) {
+      fail("makes the network larger than any memory");
+    }
+  }
+
   void complete(Json& layers, Shape& shape, const std::string& where) {
     if (!layers.is_array()) {
-      throw InputError(source_ + ": " + where + " is not a list");
+      throw InputError(source_ + ": " + where + " is " + shortened(layers) +
+                       "; expected a list of layers");
     }
     for (std::size_t i = 0; i < layers.size(); ++i) {
       where_ = where + "[" + std::to_string(i) + "]";
-      Json& layer = layers[i];
+      const Json& layer = layers[i];
       if (!layer.is_object() || !layer.contains("type") || !layer["type"].is_string()) {
-        fail("has no \"type\"");
+        fail("is " + shortened(layer) +
+             "; expected an object with a \"type\", such as {\"type\": \"relu\"}");
       }
-      const bool normalized =
-          i + 1 < layers.size() && layers[i + 1].value("type", "") == "normalization";
-      complete_layer(layer, shape, normalized, where_);
+    }
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      where_ = where + "[" + std::to_string(i) + "]";
+      const bool normalized = i + 1 < layers.size() && layers[i + 1]["type"] == "normalization";
+      complete_layer(layers[i], shape, normalized, where_);
     }
   }
 
@@ -80,7 +143,7 @@ class Completion {
       truth(layer, "bias", !normalized);
       keys(layer, {"inputs", "outputs", "kernel", "stride", "padding", "bias"});
       slide(shape, kernel, stride, padding);
-      multiply_adds_ += outputs * shape[0] * kernel * kernel * shape[1] * shape[2];
+      count({outputs, shape[0], kernel, kernel, shape[1], shape[2]});
       shape[0] = outputs;
     } else if (type == "linear") {
       if (shape.size() != 1) {
@@ -92,7 +155,7 @@ class Completion {
       const auto outputs = whole(layer, "outputs", std::nullopt, 1);
       truth(layer, "bias", true);
       keys(layer, {"inputs", "outputs", "bias"});
-      multiply_adds_ += outputs * shape[0];
+      count({outputs, shape[0]});
       shape[0] = outputs;
     } else if (type == "normalization") {
       complete_normalization(layer, shape);
@@ -112,7 +175,7 @@ class Completion {
       shape[1] = shape[2] = 1;
     } else if (type == "flatten") {
       keys(layer, {});
-      shape = {c10::multiply_integers(shape)};
+      shape = {product(shape)};
     } else if (type == "relu") {
       keys(layer, {});
     } else if (type == "residual") {
@@ -130,7 +193,9 @@ class Completion {
              shape_text(shortcut));
       }
     } else {
-      fail("has the unknown type \"" + type + "\"");
+      fail("has the unknown type \"" + type +
+           "\"; expected convolution, linear, normalization, relu, max-pooling, average-pooling, "
+           "flatten or residual");
     }
   }
 
@@ -140,23 +205,31 @@ class Completion {
     }
     name(layer, "norm");
     set_inputs(layer, shape[0]);
-    const std::string kind = layer.value("kind", "batch");
-    if (kind != "batch" && kind != "zca" && kind != "pca-denoise") {
-      fail("has the unknown kind \"" + kind + "\"; expected batch, zca or pca-denoise");
-    }
-    layer["kind"] = kind;
+    const auto kind = choice(layer, "kind", "batch", {"batch", "zca", "pca-denoise"});
     const auto groups = whole(layer, "groups", 1, 1);
-    if (shape[0] % groups != 0) {
+    const auto components = whole(layer, "components", 0, 0);
+    if (kind == "batch") {
+      // It has none: neurons may go one by one.
+      layer["groups"] = 1;
+      layer["components"] = 0;
+    } else if (shape[0] % groups != 0) {
       fail("cuts " + std::to_string(shape[0]) + " channels into " + std::to_string(groups) +
            " groups; they must be of equal size");
+    } else if (components > shape[0] / groups) {
+      fail("has components " + std::to_string(components) + "; expected at most the " +
+           std::to_string(shape[0] / groups) + " channels of a group");
     }
-    number(layer, "epsilon", 1e-4);
-    number(layer, "energy", kind == "pca-denoise" ? kDenoisingEnergy : 1.0);
-    number(layer, "momentum", 0.1);
-    whole(layer, "components", 0, 0);
-    if (!layer.contains("gradient_rule")) {
-      layer["gradient_rule"] = "matrix-function";
+    const auto share = [](double value) { return value >= 0 && value <= 1; };
+    number(layer, "epsilon", 1e-4, "a number of at least 0", [](double x) { return x >= 0; });
+    number(layer, "energy", kind == "pca-denoise" ? kDenoisingEnergy : 1.0,
+           "more than 0 and at most 1", [&](double x) { return x > 0 && share(x); });
+    number(layer, "momentum", 0.1, "0 to 1", share);
+    std::vector<std::string> rules = {"matrix-function"};
+    for (const auto rule : {GradientRule::kTaylor, GradientRule::kPowerIteration,
+                            GradientRule::kClip, GradientRule::kPade, GradientRule::kExact}) {
+      rules.push_back(to_string(rule));
     }
+    choice(layer, "gradient_rule", "matrix-function", rules);
     if (kind == "zca") {
       truth(layer, "relative_epsilon", false);
     }
@@ -208,20 +281,39 @@ class Completion {
       }
       layer[key] = *fallback;
     }
-    if (!layer[key].is_number_integer() || layer[key].get<std::int64_t>() < minimum) {
-      fail("has " + std::string(key) + " " + layer[key].dump() +
-           "; expected a whole number of at least " + std::to_string(minimum));
+    if (!is_size(layer[key], minimum)) {
+      fail("has " + std::string(key) + " " + shortened(layer[key]) +
+           "; expected a whole number of " + std::to_string(minimum) + " to " +
+           std::to_string(kLargest));
     }
     return layer[key].get<std::int64_t>();
   }
 
-  void number(Json& layer, const char* key, double fallback) {
+  void number(Json& layer, const char* key, double fallback, const char* expected,
+              const std::function<bool(double)>& holds) {
     if (!layer.contains(key)) {
       layer[key] = fallback;
     }
-    if (!layer[key].is_number()) {
-      fail("has " + std::string(key) + " " + layer[key].dump() + "; expected a number");
+    const auto& value = layer[key];
+    if (!value.is_number() || !std::isfinite(value.get<double>()) || !holds(value.get<double>())) {
+      fail("has " + std::string(key) + " " + shortened(value) + "; expected " + expected);
     }
+  }
+
+  /// One of several words.
+  std::string choice(Json& layer, const char* key, const char* fallback,
+                     const std::vector<std::string>& words) {
+    if (!layer.contains(key)) {
+      layer[key] = fallback;
+    }
+    std::string text;
+    for (const auto& word : words) {
+      if (layer[key] == word) {
+        return word;
+      }
+      text += (text.empty() ? "" : ", ") + word;
+    }
+    fail("has " + std::string(key) + " " + shortened(layer[key]) + "; expected one of " + text);
   }
 
   void truth(Json& layer, const char* key, bool fallback) {
@@ -264,12 +356,16 @@ Json read_specification(const std::filesystem::path& path) {
   if (!file) {
     throw InputError("cannot read '" + path.string() + "', a network's specification");
   }
-  auto json = Json::parse(file, nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) {
-    throw InputError("'" + path.string() + "' is not JSON");
+  Json json;
+  try {
+    json = Json::parse(file);
+  } catch (const Json::exception& error) {
+    throw InputError("'" + path.string() + "' is not JSON: " + error.what());
   }
   return complete_specification(std::move(json), path.string());
 }
+
+double specification_scale(const Json& specification) { return specification.value("scale", 1.0); }
 
 std::int64_t specification_outputs(const Json& specification) {
   return specification.at("outputs").get<std::int64_t>();

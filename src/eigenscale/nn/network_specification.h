@@ -18,14 +18,17 @@ namespace eigenscale {
 ///     {"type": "average-pooling"}, {"type": "flatten"},
 ///     {"type": "linear", "outputs": 10}]}
 ///
-/// `input` is the shape of one sample. Types and their keys (default):
+/// `input` is the shape of one sample. A trained model also says what came before the network:
+/// `scale`, the factor on every value of the data file (1 when absent), and `precision`, what it
+/// was trained in. Types and their keys (default):
 ///
 ///   convolution      outputs, kernel, stride (1), padding (kernel / 2), bias (false before a
 ///                    normalization, else true)
 ///   linear           outputs, bias (true)
 ///   normalization    kind (batch, zca, pca-denoise), groups (1), epsilon (1e-4), energy
 ///                    (1; pca-denoise 0.99), components (0), gradient_rule (matrix-function),
-///                    momentum (0.1); zca: relative_epsilon (false): times the mean variance
+///                    momentum (0.1); zca: relative_epsilon (false): times the mean variance; batch
+///                    has no groups or components
 ///   relu
 ///   max-pooling      kernel, stride (kernel), padding (0)
 ///   average-pooling  of all pixels: C x H x W becomes C x 1 x 1
@@ -41,6 +44,10 @@ nlohmann::json complete_specification(nlohmann::json specification, const std::s
 
 /// [local] The completed specification in a file; InputError as above.
 nlohmann::json read_specification(const std::filesystem::path& path);
+
+/// [local] The factor on every value of the data that a model was trained with; 1 where it says
+/// none.
+double specification_scale(const nlohmann::json& specification);
 
 /// [local] The number of outputs of a completed specification, whose output is a vector.
 std::int64_t specification_outputs(const nlohmann::json& specification);

@@ -11,9 +11,9 @@ namespace eigenscale {
 PcaDenoising::PcaDenoising(const Communicator& communicator, const NormalizationOptions& options)
     : Normalization(communicator, options),
       running_mean_(
-          register_buffer("running_mean", torch::zeros({options.channels, 1}, torch::kFloat64))),
+          register_buffer("running_mean", torch::zeros({options.channels}, torch::kFloat64))),
       running_variance_(
-          register_buffer("running_variance", torch::ones({options.channels, 1}, torch::kFloat64))),
+          register_buffer("running_variance", torch::ones({options.channels}, torch::kFloat64))),
       running_projector_(register_buffer(
           "running_projector",
           torch::eye(group_size(), torch::kFloat64).repeat({options.groups, 1, 1}))) {}
@@ -53,13 +53,13 @@ torch::Tensor PcaDenoising::normalize(const torch::Tensor& input) {
     const auto scale = grouped(inverse_deviation);
     projection = projector(covariance * scale * scale.transpose(1, 2));
     standard = moments.centred * inverse_deviation.to(type);
-    update_running(running_mean_, moments.mean);
-    update_running(running_variance_, variance);
+    update_running(running_mean_, moments.mean.flatten());
+    update_running(running_variance_, variance.flatten());
     update_running(running_projector_, projection);
   } else {
     projection = running_projector_;
-    standard = (columns - running_mean_.to(type)) *
-               (running_variance_ + options_.epsilon).rsqrt().to(type);
+    standard = (columns - running_mean_.unsqueeze(1).to(type)) *
+               (running_variance_ + options_.epsilon).rsqrt().unsqueeze(1).to(type);
   }
   const auto denoised = torch::bmm(projection.to(type), grouped(standard));
   return in_shape_of(affine(denoised.view({options_.channels, -1})), input);

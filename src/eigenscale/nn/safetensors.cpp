@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -148,11 +149,18 @@ NamedTensors read_safetensors(const std::filesystem::path& path) {
   return tensors;
 }
 
-void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors) {
+void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
+                       const Metadata& metadata) {
   Json json = Json::object();
+  if (!metadata.empty()) {
+    json["__metadata__"] = metadata;
+  }
+  std::vector<std::pair<std::string, torch::Tensor>> ordered(tensors.begin(), tensors.end());
+  std::ranges::stable_sort(ordered, std::greater<>(),
+                           [](const auto& entry) { return entry.second.element_size(); });
   std::vector<torch::Tensor> contents;
   std::int64_t offset = 0;
-  for (const auto& [name, tensor] : tensors) {
+  for (const auto& [name, tensor] : ordered) {
     const auto known = std::ranges::find(kElementTypes, tensor.scalar_type(),
                                          &decltype(kElementTypes)::value_type::second);
     if (known == kElementTypes.end()) {

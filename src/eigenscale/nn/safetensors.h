@@ -9,15 +9,19 @@
 namespace eigenscale {
 
 using NamedTensors = std::map<std::string, torch::Tensor>;
+/// What a file says of itself beside its tensors.
+using Metadata = std::map<std::string, std::string>;
 
 /// [local] Reads a safetensors file: eight bytes of header length, a JSON header, the tensors'
 /// bytes, little-endian. Throws InputError with path and offset for a file that is truncated,
 /// malformed, overlapping, or holds an element type torch does not know.
 NamedTensors read_safetensors(const std::filesystem::path& path);
 
-/// [local] Writes `tensors` (any strides) in the order of their names, atomically. Throws
+/// [local] Writes `tensors` (any strides) atomically, those of wide elements first and then in the
+/// order of their names, so that each begins at a multiple of its element's size. Throws
 /// OutputError.
-void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors);
+void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
+                       const Metadata& metadata = {});
 
 /// [local] The module's parameters and buffers by name, sharing storage.
 NamedTensors named_parameters(const torch::nn::Module& module);

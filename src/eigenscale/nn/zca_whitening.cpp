@@ -14,7 +14,7 @@ namespace eigenscale {
 ZcaWhitening::ZcaWhitening(const Communicator& communicator, const NormalizationOptions& options)
     : Normalization(communicator, options),
       running_mean_(
-          register_buffer("running_mean", torch::zeros({options.channels, 1}, torch::kFloat64))) {
+          register_buffer("running_mean", torch::zeros({options.channels}, torch::kFloat64))) {
   const bool distributed = communicator.size() > 1 && ProcessGrid::supports(communicator.size()) &&
                            options.groups == 1 && options.channels >= options.distributed_from &&
                            !options.rule && options.energy == 1 && options.components == 0 &&
@@ -68,11 +68,11 @@ torch::Tensor ZcaWhitening::forward_distributed(const torch::Tensor& columns) {
   kept_ = options_.channels;
   if (!is_training()) {
     update_evaluated();
-    return whiten_by(evaluated_.distributed, columns, running_mean_);
+    return whiten_by(evaluated_.distributed, columns, running_mean_.unsqueeze(1));
   }
   const auto result =
       distributed_whitening(grid_, columns, options_.epsilon, options_.relative_epsilon);
-  update_running(running_mean_, result.mean);
+  update_running(running_mean_, result.mean.flatten());
   update_running(running_matrix_, result.covariance);
   return result.output;
 }
@@ -124,7 +124,7 @@ torch::Tensor ZcaWhitening::normalize(const torch::Tensor& input) {
     const auto result =
         batch_whitening(communicator_, input, options_.groups, scale, shift,
                         [this](const torch::Tensor& covariance) { return whitening(covariance); });
-    update_running(running_mean_, result.mean);
+    update_running(running_mean_, result.mean.flatten());
     update_running(running_matrix_, options_.running == RunningAverage::kCovariance
                                         ? result.covariance
                                         : result.matrix);
@@ -134,7 +134,7 @@ torch::Tensor ZcaWhitening::normalize(const torch::Tensor& input) {
   const auto type = columns.scalar_type();
   update_evaluated();
   const auto& matrix = evaluated_.matrix;
-  const auto centred = columns - running_mean_.to(type);
+  const auto centred = columns - running_mean_.unsqueeze(1).to(type);
   const auto white = torch::bmm(matrix.to(type), centred.view({options_.groups, group_size(), -1}));
   return in_shape_of(affine(white.view({options_.channels, -1})), input);
 }

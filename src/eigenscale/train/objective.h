@@ -30,6 +30,8 @@ class Objective {
   virtual nlohmann::json specification() const = 0;
   /// Type of the samples it takes.
   virtual torch::ScalarType input_type() const = 0;
+  /// Of its arithmetic; for checkpoints.
+  virtual torch::ScalarType precision() const = 0;
   /// [collective where the module's layers are] Also without samples.
   virtual ObjectiveTerms terms(const Batch& batch) const = 0;
   /// [collective] The mean loss over all samples, whose values are multiplied by `scale`.
@@ -44,6 +46,7 @@ class Classification final : public Objective {
   torch::nn::Module& module() const override { return network_; }
   nlohmann::json specification() const override { return network_.specification(); }
   torch::ScalarType input_type() const override { return network_.weight_type(); }
+  torch::ScalarType precision() const override { return network_.precision(); }
   ObjectiveTerms terms(const Batch& batch) const override;
   Evaluation evaluate(const Communicator& world, const LabelledSamples& samples,
                       double scale) const override;
@@ -60,6 +63,7 @@ class Reconstruction final : public Objective {
   torch::nn::Module& module() const override { return autoencoder_; }
   nlohmann::json specification() const override;
   torch::ScalarType input_type() const override { return autoencoder_.precision(); }
+  torch::ScalarType precision() const override { return autoencoder_.precision(); }
   ObjectiveTerms terms(const Batch& batch) const override;
   Evaluation evaluate(const Communicator& world, const LabelledSamples& samples,
                       double scale) const override;

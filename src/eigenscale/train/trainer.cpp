@@ -80,6 +80,9 @@ TrainingEnd Trainer::run(const TrainingEvents& events) {
   if (batch_ == 0 && epoch_ > 0 && must_shrink()) {
     return TrainingEnd::kShrink;  // stopped there before
   }
+  if (batch_ == 0 && out_of_patience()) {
+    return TrainingEnd::kPatience;  // ended there before
+  }
   if (save_first_) {
     save();
     save_first_ = false;
@@ -261,9 +264,10 @@ bool Trainer::end_epoch(const TrainingEvents& events) {
     }
   }
   events.epoch(report);
-  if (events.enough(report)) {
-    return true;
-  }
+  return events.enough(report) || out_of_patience();
+}
+
+bool Trainer::out_of_patience() const {
   return options_.patience > 0 && best_accuracy_ && epoch_ - best_epoch_ >= options_.patience;
 }
 
@@ -290,7 +294,7 @@ ShrunkTraining Trainer::shrink() {
       moments[names[i]] = optimizer.moment_of(which, i).clone();
     }
   }
-  remove_zero_neurons(result.model, result.moments);
+  result.removed = remove_zero_neurons(result.model, result.moments);
   return result;
 }
 
@@ -328,11 +332,8 @@ nlohmann::json Trainer::state() const {
           {"optimizer_steps", optimizer.steps()},
           {"bucket_order", reducer.order()},
           {"bucket_order_is_final", reducer.order_is_final()},
-          {"epoch_sums",
-           {{"loss", epoch_sums_.loss},
-            {"wrong", epoch_sums_.wrong},
-            {"samples", epoch_sums_.samples},
-            {"seconds", epoch_sums_.seconds}}},
+          {"epoch_sums", epoch_sums_},
+          {"line_sums", line_sums_},
           {"proximal",
            {{"pending", proximal_ ? proximal_->pending() : 0},
             {"steps", proximal_ ? proximal_->pending_steps() : 0}}},
@@ -360,8 +361,8 @@ void Trainer::set_state(const nlohmann::json& state) {
   batch_ = state.at("batch");
   parallel_.optimizer().set_steps(state.at("optimizer_steps"));
   parallel_.reducer().set_order(state.at("bucket_order"), state.at("bucket_order_is_final"));
-  const auto& sums = state.at("epoch_sums");
-  epoch_sums_ = {sums.at("loss"), sums.at("wrong"), sums.at("samples"), sums.at("seconds"), 0};
+  state.at("epoch_sums").get_to(epoch_sums_);
+  state.at("line_sums").get_to(line_sums_);
   if (proximal_) {
     proximal_->set_pending(state.at("proximal").at("pending"), state.at("proximal").at("steps"));
   }

@@ -148,6 +148,7 @@ class Trainer {
     double seconds = 0;
     double exposed = 0;
     void add(const Sums& other);
+    NLOHMANN_DEFINE_TYPE_INTRUSIVE(Sums, loss, wrong, samples, seconds, exposed)
   };
 
   void train_batch(const TrainingEvents& events);
@@ -164,6 +165,7 @@ class Trainer {
   nlohmann::json state() const;
   void set_state(const nlohmann::json& state);
   bool must_shrink() const;
+  bool out_of_patience() const;
   bool must_stop() const;
 
   const Communicator& world_;

@@ -12,9 +12,9 @@
 #include "eigenscale/core/log.h"
 #include "eigenscale/core/memory.h"
 #include "eigenscale/core/shape_text.h"
-#include "eigenscale/nn/named_networks.h"
 #include "eigenscale/nn/network_specification.h"
 #include "eigenscale/nn/saved_model.h"
+#include "eigenscale/train/training_network.h"
 #include "eigenscale/train/training_report.h"
 
 namespace eigenscale {
@@ -62,7 +62,7 @@ class TrainingRun {
       const auto shrunk = trainer_->shrink();
       make_trainer(specification, shrunk.model.specification);
       trainer_->adopt(shrunk);
-      report_shrinking();
+      report_shrinking(shrunk.removed);
       end = trainer_->run(events());
     }
     if (end == TrainingEnd::kStopped) {
@@ -88,8 +88,10 @@ class TrainingRun {
       options.time_limit = std::max(options.time_limit - (now_seconds() - begin_), 1e-9);
     }
     trainer_.reset();
-    network_ =
-        std::make_unique<Network>(world_, specification, options_.precision, options.batches.seed);
+    on_all_ranks(world_, [&] {  // its layers may not fit into memory
+      network_ = std::make_unique<Network>(world_, specification, options_.precision,
+                                           options.batches.seed);
+    });
     trainer_ = std::make_unique<Trainer>(world_, *network_, *training_,
                                          validation_ ? &*validation_ : nullptr, options);
   }
@@ -114,38 +116,25 @@ class TrainingRun {
     return result;
   }
 
-  void report_shrinking() {
+  void report_shrinking(std::int64_t removed) {
     const auto parameters = network_->parameter_count();
     communication_seconds_ = trainer_->parallel().reducer().measure_communication();
     write({{"phase", "shrink"},
            {"step", trainer_->steps()},
            {"epoch", trainer_->epochs_done()},
+           {"removed", removed},
            {"parameters", parameters}});
-    spdlog::info("  dead neurons leave: {} parameters, {:.3g} MFLOP a sample", parameters,
+    spdlog::info("  {} dead neurons leave: {} parameters, {:.3g} MFLOP a sample", removed,
+                 parameters,
                  static_cast<double>(specification_flops(network_->specification())) / 1e6);
   }
 
   nlohmann::json make_specification() {
-    const std::int64_t classes = largest_label(world_, *training_) + 1;
+    const std::int64_t largest = largest_label(world_, *training_);
     nlohmann::json specification;
     on_all_ranks(world_, [&] {
-      auto shape = options_.image_shape.empty() ? training_->shape : options_.image_shape;
-      if (c10::multiply_integers(shape) != c10::multiply_integers(training_->shape)) {
-        throw InputError("--image-shape is " + shape_text(shape) + " but the samples of '" +
-                         options_.data + "' have shape " + shape_text(training_->shape));
-      }
-      specification =
-          options_.network.ends_with(".json")
-              ? read_specification(options_.network)
-              : named_network(options_.network, {.input = shape,
-                                                 .classes = std::max<std::int64_t>(classes, 2),
-                                                 .normalization = options_.normalization});
+      specification = training_network(options_, *training_, largest);
       const auto input = specification["input"].get<std::vector<std::int64_t>>();
-      if (c10::multiply_integers(input) != c10::multiply_integers(shape)) {
-        throw InputError("the network of '" + options_.network + "' takes samples of shape " +
-                         shape_text(input) + " but those of '" + options_.data + "' have shape " +
-                         shape_text(training_->shape));
-      }
       // So that augmentation sees images.
       training_->shape = input;
       const auto& augmentation = options_.trainer.batches.augmentation;
@@ -154,13 +143,27 @@ class TrainingRun {
                          shape_text(training_->shape));
       }
     });
+    note_scale(specification);
     return specification;
+  }
+
+  /// What a trained model says of its data goes; this run's model says it anew.
+  void note_scale(nlohmann::json& specification) {
+    const double scale = options_.trainer.batches.scale;
+    if (specification.contains("scale") && specification["scale"] != scale) {
+      run_.warn(
+          fmt::format("the model of '{}' was trained with --scale {}; this run has --scale {}",
+                      options_.network, specification["scale"].get<double>(), scale));
+    }
+    specification.erase("scale");
+    specification.erase("precision");
   }
 
   void check_data(const nlohmann::json& specification) {
     std::int64_t outputs = 0;
-    on_all_ranks(
-        world_, [&] { outputs = Network(world_, specification, options_.precision, 0).outputs(); });
+    on_all_ranks(world_, [&] {
+      outputs = Network(world_, specification, options_.precision, std::nullopt).outputs();
+    });
     require_labels_below(world_, *training_, outputs);
     on_all_ranks(world_, [&] {
       if (options_.trainer.batches.batch_size < world_.size()) {
@@ -284,7 +287,10 @@ class TrainingRun {
     run_.phase("write");
     const auto model = trainer.best_model();
     on_all_ranks(world_, [&] { load_parameters(network, model, "the best model"); });
-    on_first_rank(world_, [&] { write_model(run_.directory(), {network.specification(), model}); });
+    auto specification = network.specification();
+    specification["scale"] = options_.trainer.batches.scale;
+    specification["precision"] = precision_name(network.precision());
+    on_first_rank(world_, [&] { write_model(run_.directory(), {specification, model}); });
     auto& summary = run_.summary();
     auto& metrics = summary["metrics"];
     if (validation_) {
