@@ -20,6 +20,9 @@ ProgramOptions describe_options() {
   options.group("Method")
       ("method", one_of({"zca", "pca"})->default_value("zca"), "zca or pca")
       ("components", whole(1), "leading components to keep; without it all")
+      ("solver", one_of({"auto", "exact", "randomized"})->default_value("auto"),
+       "exact: by the covariance, D x D; randomized: --components by passes over the rows alone; "
+       "auto: randomized where features are many and components few")
       ("epsilon", real(0),
        "added to every eigenvalue, in units of the data squared; without it 1e-6 of the mean "
        "variance of a feature")
@@ -35,6 +38,10 @@ WhiteningRunOptions run_options(const ProgramOptions& options) {
   options.read("scale", run.scale);
   run.method = options.is("method", "zca") ? WhiteningMethod::kZca : WhiteningMethod::kPca;
   options.read("components", run.components);
+  run.solver = options.is("solver", "auto")    ? WhiteningSolver::kAuto
+               : options.is("solver", "exact") ? WhiteningSolver::kExact
+                                               : WhiteningSolver::kRandomized;
+  run.seed = options.seed();
   options.read("epsilon", run.epsilon);
   run.check = options.get<bool>("check");
   run.format = options.get<std::string>("format");

@@ -118,6 +118,52 @@ class Whiten(program.ProgramTest):
         with open(os.path.join(output, "report.html")) as file:
             self.assertIn("Leading components", file.read())
 
+    def test_components_without_the_covariance(self):
+        samples, features, kept = 300, 40, 3
+        data = self.path("x.npy")
+        draw = random.Random(6)
+        # Standard deviations that halve: four blocks of 13 columns hold all 40 directions.
+        values = [100 + draw.gauss(0, 0.7 ** j) for _ in range(samples) for j in range(features)]
+        program.write_npy(data, (samples, features), values)
+        exact, _ = self.whiten(data, "--method", "pca", "--components", kept, name="exact")
+        _, variances = program.read_npy(os.path.join(exact, "eigenvalues.npy"))
+        _, expected = program.read_npy(os.path.join(exact, "whitened.npy"))
+        for ranks in (1, 2, 3):
+            output, summary = self.whiten(
+                data, "--method", "pca", "--components", kept, "--solver", "randomized", "--check",
+                ranks=ranks, name=f"pca{ranks}")
+            self.assertIn("Krylov", summary["choices"]["solver"])
+            self.assertLess(summary["metrics"]["covariance_error"], 1e-4)
+            _, found = program.read_npy(os.path.join(output, "eigenvalues.npy"))
+            for mine, other in zip(found, variances):
+                self.assertLess(abs(mine - other), 1e-5 * variances[0])
+            _, white = program.read_npy(os.path.join(output, "whitened.npy"))
+            # A direction may come with either sign. Floats at a mean of 100: 6e-6 of a deviation
+            # of 0.5, over gaps of the spectrum.
+            difference = max(abs(abs(a) - abs(b)) for a, b in zip(white, expected))
+            self.assertLess(difference, 1e-3)
+
+        output, summary = self.whiten(data, "--components", kept, "--solver", "randomized",
+                                      "--check", name="zca")
+        self.assertFalse(os.path.exists(os.path.join(output, "transform.npy")))
+        shape, vectors = program.read_npy(os.path.join(output, "components.npy"))
+        self.assertEqual(shape, (features, kept))
+        _, variances = program.read_npy(os.path.join(output, "eigenvalues.npy"))
+        _, mean = program.read_npy(os.path.join(output, "mean.npy"))
+        _, white = program.read_npy(os.path.join(output, "whitened.npy"))
+        epsilon = summary["choices"]["epsilon"]
+        rest = (summary["choices"]["rest_variance"] + epsilon) ** -0.5
+        for row in (0, samples - 1):
+            centred = [values[row * features + j] - mean[j] for j in range(features)]
+            expected = [rest * value for value in centred]
+            for k in range(kept):
+                along = sum(centred[j] * vectors[j * kept + k] for j in range(features))
+                scale = (variances[k] + epsilon) ** -0.5 - rest
+                for j in range(features):
+                    expected[j] += scale * along * vectors[j * kept + k]
+            for j in range(features):
+                self.assertAlmostEqual(white[row * features + j], expected[j], delta=1e-3)
+
     def test_many_features_with_a_large_mean(self):
         samples, features = 2050, 2000
         draw = random.Random(3).randbytes(samples * features)
@@ -183,6 +229,10 @@ class BadInput(program.ProgramTest):
         self.refuse(OPTIONS, ["--method"], data, "--method", "ica")
         self.refuse(OPTIONS, ["--components"], data, "--components", 0)
         self.refuse(INPUT, ["--components", "4 features"], data, "--components", 5)
+        self.refuse(INPUT, ["--components", "3 samples"],
+                    self.data(3, 4, correlated(3, 4)), "--components", 4)
+        self.refuse(OPTIONS, ["--solver randomized", "--components"], data,
+                    "--solver", "randomized")
         self.refuse(OPTIONS, ["--epsilon"], data, "--epsilon", -1)
         self.refuse(INPUT, ["--image-shape"], data, "--image-shape", "3x3")
         self.refuse(OPTIONS, ["--image-shape"], data, "--image-shape", "4")

@@ -7,6 +7,7 @@
 #include "eigenscale/core/errors.h"
 #include "eigenscale/core/random.h"
 #include "eigenscale/linalg/symmetric_eigen.h"
+#include "eigenscale/spectral/centring.h"
 
 namespace eigenscale {
 namespace {
@@ -36,11 +37,7 @@ class CovarianceProduct {
         samples_(static_cast<double>(stream.rows())),
         features_(mean.numel()),
         counts_(RowPartition(features_, communicator.size()).counts()),
-        // The mean in two floats: one would leave a part of itself in every centred sample, which
-        // is a direction of its own where the mean is large.
-        mean_(mean.to(torch::kFloat32)),
-        mean_rest_((mean - mean_.to(torch::kFloat64)).to(torch::kFloat32)),
-        exact_mean_(mean) {}
+        centring_(mean) {}
 
   /// [collective] Own rows of S B from own rows of B, double, D_p x l.
   torch::Tensor operator()(const torch::Tensor& own) {
@@ -53,7 +50,7 @@ class CovarianceProduct {
     stream_.for_each_piece([&](const RowPiece& piece) {
       const auto& rows = piece.rows;
       const bool is_double = rows.scalar_type() == torch::kFloat64;
-      const auto centred = is_double ? rows - exact_mean_ : (rows - mean_).sub_(mean_rest_);
+      const auto centred = centring_(rows);
       squares += centred.square().sum(torch::kFloat64).item<double>();
       sum.add_(centred.t().matmul(centred.matmul(is_double ? block : block_float)));
     });
@@ -73,9 +70,7 @@ class CovarianceProduct {
   double samples_;
   std::int64_t features_;
   Communicator::Counts counts_;
-  torch::Tensor mean_;
-  torch::Tensor mean_rest_;
-  torch::Tensor exact_mean_;
+  Centring centring_;
   double variance_ = 0;
   std::int64_t passes_ = 0;
 };

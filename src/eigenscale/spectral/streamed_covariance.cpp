@@ -17,7 +17,7 @@ FeatureMoments feature_moments(const Communicator& communicator, const RowStream
   stream.for_each_piece([&](const RowPiece& piece) {
     const auto& rows = piece.rows;
     if (rows.size(0) > 0) {
-      sum.add_(rows.sum(0));
+      sum.add_(rows.sum(0, false, torch::kFloat64));
       largest = torch::maximum(largest, rows.amax(0));
       smallest = torch::minimum(smallest, rows.amin(0));
     }

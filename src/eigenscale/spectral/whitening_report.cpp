@@ -16,15 +16,14 @@ constexpr std::int64_t kPictures = 24;
 constexpr std::int64_t kPicturesPerRow = 8;
 
 /// The leading components, count x D, on all ranks: a handful.
-torch::Tensor leading_components(const WhiteningTransform& transform) {
+torch::Tensor some_components(const WhiteningTransform& transform, std::int64_t count) {
   const auto& layout = transform.components.layout();
   const auto& all = layout.grid->all();
-  const std::int64_t count = std::min(kPictures, layout.columns);
   const RowPartition partition(layout.rows, all.size());
   const auto own = to_row_blocks(transform.components, partition).narrow(1, 0, count).contiguous();
   auto whole = torch::empty({layout.rows, count}, torch::kFloat64);
   all.all_gather(whole, own, partition.counts());
-  return whole.t().contiguous();
+  return whole;
 }
 
 /// Images side by side, grey from most negative (black) to most positive (white) entry of each.
@@ -52,6 +51,10 @@ std::vector<double> numbers(const torch::Tensor& tensor) {
 }
 
 }  // namespace
+
+torch::Tensor whole_components(const WhiteningTransform& transform) {
+  return some_components(transform, transform.components.layout().columns);
+}
 
 std::string whitening_report(const WhiteningTransform& transform, double total_variance,
                              const std::vector<std::int64_t>& image_shape,
@@ -82,8 +85,9 @@ std::string whitening_report(const WhiteningTransform& transform, double total_v
                    "Share of the variance that the leading components hold together.",
                    svg_plot({{"explained", spectrum.x, numbers(explained)}},
                             {.x_label = "components", .y_label = "share"}));
-  const auto components = image_shape.size() >= 2 ? leading_components(transform) : torch::Tensor();
-  if (components.defined()) {
+  if (image_shape.size() >= 2) {
+    const auto count = std::min(kPictures, transform.components.layout().columns);
+    const auto components = some_components(transform, count).t().contiguous();
     page.add_section("Leading components", "As images, row by row from the first on; grey is zero.",
                      "<img style=\"width:100%;image-rendering:pixelated\" alt=\"leading "
                      "components\" src=\"" +

@@ -6,16 +6,15 @@
 #include <optional>
 
 #include "eigenscale/comm/agreement.h"
-#include "eigenscale/comm/finite.h"
 #include "eigenscale/comm/memory_check.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/core/log.h"
 #include "eigenscale/core/number_text.h"
 #include "eigenscale/data/npy_file.h"
-#include "eigenscale/data/row_writer.h"
 #include "eigenscale/linalg/products.h"
 #include "eigenscale/linalg/row_blocks.h"
 #include "eigenscale/spectral/streamed_covariance.h"
+#include "eigenscale/spectral/whitened_rows.h"
 #include "eigenscale/spectral/whitening_report.h"
 
 namespace eigenscale {
@@ -27,18 +26,11 @@ constexpr std::int64_t kRowBytes = 6 * kPieceBytes;
 // Bytes for each entry of D x D / P: covariance, its product, the solver's copy, vectors in two
 // layouts and what travels between them, in double.
 constexpr std::int64_t kEntryBytes = 80;
-constexpr double kDefaultEpsilonShare = 1e-6;
 
 double largest_entry(const DistributedMatrix& matrix) {
   const auto& local = matrix.local();
   return all_reduce(matrix.layout().grid->all(),
                     local.numel() > 0 ? local.abs().max().item<double>() : 0.0, ReduceOp::kMax);
-}
-
-double trace(const DistributedMatrix& matrix) {
-  const auto own = own_diagonal(matrix.layout());
-  return all_reduce(matrix.layout().grid->all(),
-                    matrix.local().index({own.rows, own.columns}).sum().item<double>());
 }
 
 /// max |cov(Y) - what it is meant to be| from sum Y^T Y and sum Y over all samples.
@@ -58,7 +50,7 @@ double covariance_error(const DistributedMatrix& products, torch::Tensor sums, d
 class WhiteningRun {
  public:
   WhiteningRun(const Communicator& world, const RunOptions& run, const WhiteningRunOptions& options)
-      : world_(world), options_(options), run_(world, run) {}
+      : world_(world), options_(options), run_(world, run), files_{run_, options.format == "h5"} {}
 
   void run() {
     begin("mean");
@@ -67,40 +59,37 @@ class WhiteningRun {
     type_ = is_double ? torch::kFloat64 : torch::kFloat32;
     const RowPartition partition(source_->rows(), world_.size());
     const FileRows own(*source_, partition.range(world_.rank()), options_.scale);
+    low_rank_ = without_covariance(options_.solver, options_.components, own.features());
     // Pieces are few and large, and their products outweigh reading: not ahead, half the memory.
     const RowStream stream(
         world_, own,
-        {.type = torch::kFloat64,
-         .piece_bytes = piece_bytes(),
+        {.type = low_rank_ ? type_ : torch::kFloat64,
+         .piece_bytes = low_rank_ ? kPieceBytes : piece_bytes(),
          .read_ahead = false,
          .on_read = [this](bool reading) { run_.timers().begin(reading ? "read" : phase_); }});
     check_shape(stream);
-    require_memory(world_, stream.features());
+    low_rank_ ? require_memory_for_components(stream.features())
+              : require_memory(world_, stream.features());
     // Few rows of processes: on one a rank's samples need not travel.
     const auto [columns, rows] = ProcessGrid::squarest(world_.size());
     grid_ = std::make_shared<const ProcessGrid>(world_, rows, columns);
-    spdlog::info("{} samples of {} features on {} ranks, grid {}x{}", stream.rows(),
-                 stream.features(), world_.size(), rows, columns);
+    spdlog::info("{} samples of {} features on {} ranks, {}", stream.rows(), stream.features(),
+                 world_.size(),
+                 low_rank_ ? "by passes over the rows, without their covariance"
+                           : fmt::format("grid {}x{}", rows, columns));
 
     const auto moments = feature_moments(world_, stream);
     check_moments(stream, moments);
-    const std::string ending = options_.format == "h5" ? ".h5" : ".npy";
-    run_.claim(
-        {.inputs = {options_.data},
-         .outputs = {"whitened" + ending, "transform" + ending, "mean.npy", "eigenvalues.npy"}});
-    begin("covariance");
-    auto covariance = covariance_of(stream, moments.mean);
-    const double variance = trace(covariance);
-    settle_epsilon(variance, stream.features());
-    begin("eigenproblem");
-    const auto transform = whitening_transform(covariance, whitening_);
-    covariance = {};
-    spdlog::info("{}", transform.solver);
+    run_.claim({.inputs = {options_.data},
+                .outputs = {files_.file_name("whitened"), files_.file_name(transform_name()),
+                            "mean.npy", "eigenvalues.npy"}});
+    const auto fit = find(stream, moments.mean);
+    spdlog::info("{}", fit.transform.solver);
     begin("transform");
-    apply(stream, moments.mean, transform);
+    apply(stream, moments.mean, fit);
     begin("write");
-    write_transform(stream, moments, transform);
-    finish(stream, transform, variance);
+    write_transform(stream, moments, fit.transform);
+    finish(stream, fit);
   }
 
  private:
@@ -127,10 +116,14 @@ class WhiteningRun {
                          " samples of " + std::to_string(stream.features()) +
                          " features; whitening needs at least two samples and a feature");
       }
-      if (options_.components > stream.features()) {
+      if (options_.components > std::min(stream.rows(), stream.features())) {
         throw InputError("--components is " + std::to_string(options_.components) + " but '" +
-                         options_.data + "' has " + std::to_string(stream.features()) +
-                         " features");
+                         options_.data + "' has " + std::to_string(stream.rows()) + " samples of " +
+                         std::to_string(stream.features()) +
+                         " features; expected at most the smaller number");
+      }
+      if (options_.solver == WhiteningSolver::kRandomized && options_.components == 0) {
+        throw OptionError("--solver randomized needs --components, the number that is wanted");
       }
       image_shape_ = options_.image_shape.empty() ? source_->row_shape() : options_.image_shape;
       std::int64_t pixels = 1;
@@ -143,6 +136,14 @@ class WhiteningRun {
                          std::to_string(stream.features()));
       }
     });
+  }
+
+  void require_memory_for_components(std::int64_t features) const {
+    require_memory(world_,
+                   MemoryNeed{count_text(features) + " features need", [&](std::int64_t ranks) {
+                                return randomized_bytes(options_.components, features, ranks) +
+                                       static_cast<double>(kRowBytes);
+                              }});
   }
 
   void check_moments(const RowStream& stream, const FeatureMoments& moments) {
@@ -162,138 +163,100 @@ class WhiteningRun {
     }
   }
 
-  DistributedMatrix covariance_of(const RowStream& stream, const torch::Tensor& mean) {
-    GramAccumulator products(grid_, stream.features());
-    stream.for_each_piece([&](const RowPiece& piece) {
-      products.add(piece.rows - mean);
-      run_.progress("covariance", stream.own_rows(), piece.range.end, "");
-    });
-    auto covariance = products.take_sum();
-    covariance.local().div_(static_cast<double>(stream.rows()));
-    return covariance;
+  WhiteningFit find(const RowStream& stream, const torch::Tensor& mean) {
+    const WhiteningOptions whitening = {.method = options_.method,
+                                        .components = options_.components,
+                                        .epsilon = options_.epsilon,
+                                        .verify = options_.check};
+    const WhiteningEvents events = {.phase = [this](const std::string& phase) { begin(phase); },
+                                    .progress =
+                                        [&](const RowPiece& piece) {
+                                          run_.progress(phase_, stream.own_rows(), piece.range.end,
+                                                        "");
+                                        }};
+    return low_rank_ ? fit_randomized(stream, mean, grid_, whitening, type_, options_.seed, events)
+                     : fit_exact(stream, mean, grid_, whitening, type_, events);
   }
 
-  void settle_epsilon(double variance, std::int64_t features) {
-    whitening_ = {.method = options_.method,
-                  .components = options_.components,
-                  .epsilon = options_.epsilon >= 0
-                                 ? options_.epsilon
-                                 : kDefaultEpsilonShare * variance / static_cast<double>(features),
-                  .verify = options_.check};
+  std::string transform_name() const {
+    return low_rank_ && options_.method == WhiteningMethod::kZca ? "components" : "transform";
   }
 
-  RowArray array(const std::string& name, torch::ScalarType type,
-                 std::vector<std::int64_t> row_shape, std::int64_t own_rows) const {
-    const bool hdf5 = options_.format == "h5";
-    return {.path = run_.file(name + (hdf5 ? ".h5" : ".npy")),
-            .dataset = hdf5 ? name : "",
-            .type = type,
-            .row_shape = std::move(row_shape),
-            .own_rows = own_rows};
+  static std::string advice(double epsilon) {
+    return "directions of too little variance are blown up; raise --epsilon (now " +
+           short_number(epsilon) + ") or keep fewer --components";
   }
 
-  std::unique_ptr<RowWriter> create(const RowArray& array) const {
-#ifdef EIGENSCALE_HAVE_HDF5
-    if (!array.dataset.empty()) {
-      return create_hdf5(world_, array);
-    }
-#endif
-    return create_npy(world_, array);
-  }
-
-  void apply(const RowStream& stream, const torch::Tensor& mean,
-             const WhiteningTransform& transform) {
-    const std::int64_t width = transform.matrix.layout().columns;
-    const auto writer = create(array("whitened", type_, {width}, stream.own_rows()));
+  void apply(const RowStream& stream, const torch::Tensor& mean, const WhiteningFit& fit) {
+    // Of a zca without the covariance only what lies along the components is looked at: the whole
+    // would be D x D.
+    const bool along = low_rank_ && options_.method == WhiteningMethod::kZca;
     std::optional<GramAccumulator> outputs;
+    torch::Tensor sums;
+    torch::Tensor vectors;
     if (options_.check) {
+      const auto width = along ? fit.transform.eigenvalues.numel() : fit.map->width();
       outputs.emplace(grid_, width);
+      sums = torch::zeros({width}, torch::kFloat64);
+      vectors = along ? whole_components(fit.transform) : torch::Tensor();
     }
-    auto sums = torch::zeros({width}, torch::kFloat64);
-    bool finite = true;
-    const auto matrix = transform.matrix.to(transform_type(transform));
-    const bool symmetric = options_.method == WhiteningMethod::kZca;
-    stream.for_each_piece([&](const RowPiece& piece) {
-      const auto& rows = piece.rows;
-      const auto samples = distribute_samples(grid_, rows.sub(mean).to(matrix.scalar_type()));
-      const auto product = multiply(matrix, samples, !symmetric, false);
-      // What is measured is what is written.
-      const auto own = own_rows_of(product, rows.size(0)).to(type_);
-      if (outputs) {
-        outputs->add(own);
-        sums.add_(own.to(torch::kFloat64).sum(0));
-      }
-      finite = finite && all_finite(own);
-      run_.timers().begin("write");
-      writer->append(own);
-      run_.timers().begin(phase_);
-      run_.progress("transform", stream.own_rows(), piece.range.end, "");
-    });
-    require_all_finite(finite);
-    if (outputs) {
+    const auto measure = [&](const torch::Tensor& rows) {
+      const auto seen = (along ? rows.to(torch::kFloat64).matmul(vectors) : rows);
+      outputs->add(seen);
+      sums.add_(seen.sum(0, false, torch::kFloat64));
+    };
+    const auto judge = [&] {
+      const WhiteningOptions target = {.method = along ? WhiteningMethod::kPca : options_.method,
+                                       .epsilon = fit.epsilon};
       metrics_["covariance_error"] =
           covariance_error(outputs->take_sum(), sums, static_cast<double>(stream.rows()),
-                           whitened_covariance(transform, whitening_));
-      metrics_["residual"] = transform.residual;
-      metrics_["orthogonality"] = transform.orthogonality;
-      require_passed();
-    }
-    run_.timers().begin("write");
-    writer->commit();
-    run_.timers().begin(phase_);
-  }
-
-  /// [collective] Before the file of whitened samples gets its name.
-  void require_all_finite(bool finite) const {
-    if (all_reduce(world_, std::int64_t{finite ? 0 : 1}) > 0) {
-      throw Error(ExitCode::kNumerical,
-                  "the whitened samples hold values that are not finite: directions of too little "
-                  "variance are blown up; raise --epsilon (now " +
-                      short_number(whitening_.epsilon) + ") or keep fewer --components",
-                  /*agreed=*/true);
-    }
+                           whitened_covariance(fit.transform, target));
+      metrics_["residual"] = fit.transform.residual;
+      metrics_["orthogonality"] = fit.transform.orthogonality;
+      require_passed(fit.epsilon);
+    };
+    using Measure = std::function<void(const torch::Tensor&)>;
+    write_whitened(world_, run_, files_, stream, mean, *fit.map, type_, advice(fit.epsilon),
+                   options_.check ? Measure(measure) : Measure(),
+                   options_.check ? std::function<void()>(judge) : std::function<void()>());
   }
 
   /// What `--check` measured, the same on all ranks, against what arithmetic can keep.
-  void require_passed() const {
+  void require_passed(double epsilon) const {
     const std::map<std::string, double> most = {
-        {"covariance_error", type_ == torch::kFloat64 ? 1e-5 : 1e-3},
-        {"residual", 1e-9},
+        {"covariance_error", covariance_bound()},
+        // Passes over the rows stop before they converge to the last digit.
+        {"residual", low_rank_ ? 1e-2 : 1e-9},
         {"orthogonality", 1e-9}};
     for (const auto& [name, bound] : most) {
       const double found = metrics_.at(name).get<double>();
       if (!(found <= bound)) {
         throw Error(ExitCode::kNumerical,
                     "--check: " + name + " is " + short_number(found) +
-                        ", which should be at most " + short_number(bound) +
-                        ": directions of too little variance are blown up; "
-                        "raise --epsilon (now " +
-                        short_number(whitening_.epsilon) + ") or keep fewer --components",
+                        ", which should be at most " + short_number(bound) + ": " +
+                        (low_rank_ ? "the spectrum decays too slowly for so few passes; "
+                                     "ask for fewer --components or --solver exact"
+                                   : advice(epsilon)),
                     /*agreed=*/true);
       }
     }
   }
 
-  /// Rounding in single precision is blown up by the spread of the whitened directions. A digit
-  /// below 1e-4, the covariance_error that single precision is meant to have, the product of
-  /// samples and transform changes to double.
-  torch::ScalarType transform_type(const WhiteningTransform& transform) const {
-    constexpr double kError = 1e-5;
-    const auto& values = transform.eigenvalues;
-    const double spread = std::sqrt((values[0].item<double>() + whitening_.epsilon) /
-                                    (values[-1].item<double>() + whitening_.epsilon));
-    // Single precision also cannot hold the scale of data far from 1.
-    const double scale = std::sqrt(values[0].item<double>() + whitening_.epsilon);
-    const bool holds = scale > 1e-15 && scale < 1e15 && spread * 0x1p-24 <= kError;
-    return type_ == torch::kFloat32 && holds ? torch::kFloat32 : torch::kFloat64;
+  double covariance_bound() const {
+    if (low_rank_) {
+      return 1e-2;  // the variance along a direction is off by the square of its residual's share
+    }
+    return type_ == torch::kFloat64 ? 1e-5 : 1e-3;
   }
 
   void write_transform(const RowStream& stream, const FeatureMoments& moments,
                        const WhiteningTransform& transform) {
     const RowPartition partition(stream.features(), world_.size());
     const RowRange own = partition.range(world_.rank());
-    const auto rows = to_row_blocks(transform.matrix, partition);
-    const auto writer = create(array("transform", torch::kFloat64, {rows.size(1)}, rows.size(0)));
+    const auto name = transform_name();
+    const auto rows =
+        to_row_blocks(name == "transform" ? transform.matrix : transform.components, partition);
+    const auto writer = files_.create(world_, name, torch::kFloat64, rows.size(1), rows.size(0));
     writer->append(rows);
     writer->commit();
     write_npy(world_, run_.file("mean.npy"), moments.mean.narrow(0, own.begin, own.size()));
@@ -303,36 +266,43 @@ class WhiteningRun {
               transform.eigenvalues.narrow(0, share.begin, share.size()));
   }
 
-  void finish(const RowStream& stream, const WhiteningTransform& transform, double variance) {
+  void finish(const RowStream& stream, const WhiteningFit& fit) {
+    const auto& transform = fit.transform;
     auto& summary = run_.summary();
     summary["metrics"] = metrics_;
     summary["choices"] = {
+        {"method", options_.method == WhiteningMethod::kZca ? "zca" : "pca"},
         {"solver", transform.solver},
         {"grid", std::to_string(grid_->rows()) + "x" + std::to_string(grid_->columns())},
         {"samples", stream.rows()},
         {"features", stream.features()},
+        {"scale", options_.scale},
         {"components", transform.eigenvalues.numel()},
-        {"epsilon", whitening_.epsilon},
-        {"explained_variance", transform.eigenvalues.sum().item<double>() / variance},
-        {"product", transform_type(transform) == torch::kFloat64 ? "double" : "float"},
+        {"epsilon", fit.epsilon},
+        {"explained_variance", transform.eigenvalues.sum().item<double>() / fit.variance},
+        {"product", fit.product == torch::kFloat64 ? "double" : "float"},
         {"precision", type_ == torch::kFloat64 ? "double" : "float"}};
+    if (low_rank_) {
+      summary["choices"]["rest_variance"] = fit.rest_variance;
+    }
     for (const auto& [name, value] : metrics_.items()) {
       spdlog::info("  {:<18} {:.3g}", name, value.get<double>());
     }
     run_.finish([&](const nlohmann::json& whole) {
-      return whitening_report(transform, variance, image_shape_, whole);
+      return whitening_report(transform, fit.variance, image_shape_, whole);
     });
   }
 
   const Communicator& world_;
   const WhiteningRunOptions& options_;
   Run run_;
+  WhiteningFiles files_;
   std::string phase_;
   std::unique_ptr<SampleSource> source_;
+  bool low_rank_ = false;
   torch::ScalarType type_ = torch::kFloat32;
   std::shared_ptr<const ProcessGrid> grid_;
   std::vector<std::int64_t> image_shape_;
-  WhiteningOptions whitening_;
   nlohmann::json metrics_ = nlohmann::json::object();
 };
 

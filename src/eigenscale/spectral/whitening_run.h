@@ -7,7 +7,7 @@
 #include "eigenscale/comm/communicator.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/report/run.h"
-#include "eigenscale/spectral/whitening_transform.h"
+#include "eigenscale/spectral/whitening_fit.h"
 
 namespace eigenscale {
 
@@ -17,6 +17,8 @@ struct WhiteningRunOptions {
   double scale = 1;
   WhiteningMethod method = WhiteningMethod::kZca;
   std::int64_t components = 0;
+  WhiteningSolver solver = WhiteningSolver::kAuto;
+  std::uint64_t seed = 1;  ///< of the start of the randomised solver
   /// Negative: 1e-6 of the mean variance of a feature.
   double epsilon = -1;
   /// Measure what came out: covariance_error, residual, orthogonality.
@@ -27,9 +29,10 @@ struct WhiteningRunOptions {
   std::vector<std::int64_t> image_shape;
 };
 
-/// [collective] Reads the samples three times (mean, covariance, transform), a piece at a time, and
-/// writes whitened, transform, mean, eigenvalues, report.html and, last, summary.json. Throws the
-/// documented errors, agreed on all ranks.
+/// [collective] Reads the samples three times (mean, covariance, transform), or six times where the
+/// components are found without the covariance, a piece at a time, and writes whitened, transform
+/// (or components, for zca without the covariance), mean, eigenvalues, report.html and, last,
+/// summary.json. Throws the documented errors, agreed on all ranks.
 ExitCode run_whitening(const Communicator& world, const RunOptions& run,
                        const WhiteningRunOptions& options);
 

@@ -20,7 +20,13 @@ DistributedMatrix scaled_columns(const DistributedMatrix& matrix, const torch::T
   return result;
 }
 
-void require_variance(const torch::Tensor& eigenvalues, std::int64_t features) {
+}  // namespace
+
+void require_variance(const torch::Tensor& eigenvalues, std::int64_t features,
+                      const WhiteningOptions& options) {
+  if (options.epsilon > 0) {
+    return;
+  }
   const double zero =
       static_cast<double>(features) * 0x1p-52 * std::max(eigenvalues[0].item<double>(), 0.0);
   const auto flat = (eigenvalues <= zero).sum().item<std::int64_t>();
@@ -35,8 +41,6 @@ void require_variance(const torch::Tensor& eigenvalues, std::int64_t features) {
   }
 }
 
-}  // namespace
-
 WhiteningTransform whitening_transform(const DistributedMatrix& covariance,
                                        const WhiteningOptions& options) {
   const std::int64_t features = covariance.layout().rows;
@@ -50,9 +54,7 @@ WhiteningTransform whitening_transform(const DistributedMatrix& covariance,
   result.solver = eigen.solver;
   result.residual = eigen.residual;
   result.orthogonality = eigen.orthogonality;
-  if (options.epsilon == 0) {
-    require_variance(result.eigenvalues, features);
-  }
+  require_variance(result.eigenvalues, features, options);
   const auto& grid = covariance.layout().grid;
   result.components = from_row_blocks(eigen.vectors, RowPartition(features, grid->all().size()),
                                       feature_layout(features, kept, grid));

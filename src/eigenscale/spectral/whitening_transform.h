@@ -32,9 +32,13 @@ struct WhiteningTransform {
   double orthogonality = 0;
 };
 
-/// [collective] `covariance` is D x D, double, in square blocks. Throws InputError (agreed) when
-/// epsilon is 0 and a kept eigenvalue is zero to rounding: no map can whiten a direction in which
-/// the data do not vary.
+/// [local] InputError (agreed: eigenvalues are the same on all ranks) when epsilon is 0 and a kept
+/// eigenvalue is zero to rounding: no map can whiten a direction in which the data do not vary.
+void require_variance(const torch::Tensor& eigenvalues, std::int64_t features,
+                      const WhiteningOptions& options);
+
+/// [collective] `covariance` is D x D, double, in square blocks. InputError as
+/// `require_variance`.
 WhiteningTransform whitening_transform(const DistributedMatrix& covariance,
                                        const WhiteningOptions& options);
 

@@ -1,0 +1,143 @@
+#include "eigenscale/spectral/whitening_fit.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "eigenscale/core/errors.h"
+#include "eigenscale/linalg/row_blocks.h"
+#include "eigenscale/spectral/krylov_pca.h"
+#include "eigenscale/spectral/streamed_covariance.h"
+
+namespace eigenscale {
+namespace {
+
+constexpr double kDefaultEpsilonShare = 1e-6;
+constexpr std::int64_t kFewFeatures = 4096;
+constexpr KrylovPcaOptions kKrylov;
+
+double settled_epsilon(double given, double variance, std::int64_t features) {
+  return given >= 0 ? given : kDefaultEpsilonShare * variance / static_cast<double>(features);
+}
+
+double trace(const DistributedMatrix& matrix) {
+  const auto own = own_diagonal(matrix.layout());
+  return all_reduce(matrix.layout().grid->all(),
+                    matrix.local().index({own.rows, own.columns}).sum().item<double>());
+}
+
+/// Rounding in single precision is blown up by the spread of the whitened directions. A digit below
+/// 1e-4, the covariance_error that single precision is meant to have, the product of samples and
+/// transform changes to double.
+torch::ScalarType product_type(const torch::Tensor& eigenvalues, double epsilon,
+                               torch::ScalarType type) {
+  constexpr double kError = 1e-5;
+  const double largest = eigenvalues[0].item<double>() + epsilon;
+  const double spread = std::sqrt(largest / (eigenvalues[-1].item<double>() + epsilon));
+  // Single precision also cannot hold the scale of data far from 1.
+  const double scale = std::sqrt(largest);
+  const bool holds = scale > 1e-15 && scale < 1e15 && spread * 0x1p-24 <= kError;
+  return type == torch::kFloat32 && holds ? torch::kFloat32 : torch::kFloat64;
+}
+
+}  // namespace
+
+bool without_covariance(WhiteningSolver solver, std::int64_t components, std::int64_t features) {
+  if (solver != WhiteningSolver::kAuto) {
+    return solver == WhiteningSolver::kRandomized;
+  }
+  const std::int64_t space = kKrylov.blocks * (components + kKrylov.oversampling);
+  return components > 0 && features >= kFewFeatures && 4 * space <= features;
+}
+
+double randomized_bytes(std::int64_t components, std::int64_t features, std::int64_t ranks) {
+  const auto width = static_cast<double>(components + kKrylov.oversampling);
+  const auto rows = static_cast<double>(features);
+  // A block in double and float and the sum of its products, then its part of what is scattered;
+  // directions and their images, and both once more while they are put side by side.
+  const double block = rows * width * (8 + 4 + 8 + 8);
+  const double space = 4 * rows * width * static_cast<double>(kKrylov.blocks) * 8;
+  return block + space / static_cast<double>(ranks);
+}
+
+WhiteningFit fit_exact(const RowStream& stream, const torch::Tensor& mean,
+                       const std::shared_ptr<const ProcessGrid>& grid, WhiteningOptions options,
+                       torch::ScalarType type, const WhiteningEvents& events) {
+  WhiteningFit fit;
+  events.phase("covariance");
+  GramAccumulator products(grid, stream.features());
+  stream.for_each_piece([&](const RowPiece& piece) {
+    products.add(piece.rows - mean);
+    events.progress(piece);
+  });
+  auto covariance = products.take_sum();
+  covariance.local().div_(static_cast<double>(stream.rows()));
+  fit.variance = trace(covariance);
+  options.epsilon = fit.epsilon = settled_epsilon(options.epsilon, fit.variance, mean.numel());
+  events.phase("eigenproblem");
+  fit.transform = whitening_transform(covariance, options);
+  fit.product = product_type(fit.transform.eigenvalues, fit.epsilon, type);
+  fit.map = std::make_unique<DenseWhitening>(fit.transform.matrix.to(fit.product),
+                                             options.method == WhiteningMethod::kZca);
+  return fit;
+}
+
+WhiteningFit fit_randomized(const RowStream& stream, const torch::Tensor& mean,
+                            const std::shared_ptr<const ProcessGrid>& grid,
+                            WhiteningOptions options, torch::ScalarType type, std::uint64_t seed,
+                            const WhiteningEvents& events) {
+  const Communicator& world = grid->all();
+  const std::int64_t features = mean.numel();
+  WhiteningFit fit;
+  events.phase("components");
+  auto krylov = kKrylov;
+  krylov.components = options.components;
+  krylov.seed = seed;
+  const auto leading = leading_components(world, stream, mean, krylov);
+  fit.low_rank = true;
+  fit.variance = leading.total_variance;
+  options.epsilon = fit.epsilon = settled_epsilon(options.epsilon, fit.variance, features);
+  const auto left = static_cast<double>(std::max<std::int64_t>(features - options.components, 1));
+  fit.rest_variance = std::max(0.0, fit.variance - leading.eigenvalues.sum().item<double>()) / left;
+
+  auto& transform = fit.transform;
+  transform.eigenvalues = leading.eigenvalues;
+  transform.solver = std::to_string(leading.passes) + " passes of block Krylov, " +
+                     std::to_string(options.components) + " of " + std::to_string(features) +
+                     " components";
+  transform.residual = leading.residuals.max().item<double>();
+  require_variance(transform.eigenvalues, features, options);
+  auto overlap = leading.vectors.t().matmul(leading.vectors);
+  world.all_reduce(overlap);
+  overlap.sub_(torch::eye(overlap.size(0), torch::kFloat64));
+  transform.orthogonality = overlap.abs().max().item<double>();
+  const RowPartition partition(features, world.size());
+  const auto layout = feature_layout(features, options.components, grid);
+  transform.components = from_row_blocks(leading.vectors, partition, layout);
+  if (options.method == WhiteningMethod::kPca) {
+    const auto factors = (leading.eigenvalues + fit.epsilon).rsqrt();
+    transform.matrix = from_row_blocks(leading.vectors * factors, partition, layout);
+  }
+  fit.product = product_type(transform.eigenvalues, fit.epsilon, type);
+  fit.map = low_rank_map(world, leading.vectors, features, leading.eigenvalues, fit.rest_variance,
+                         options, fit.product);
+  return fit;
+}
+
+std::unique_ptr<WhiteningMap> low_rank_map(const Communicator& communicator,
+                                           const torch::Tensor& own_vectors, std::int64_t features,
+                                           const torch::Tensor& eigenvalues, double rest_variance,
+                                           const WhiteningOptions& options,
+                                           torch::ScalarType type) {
+  auto whole = torch::empty({features, own_vectors.size(1)}, type);
+  communicator.all_gather(whole, own_vectors.to(type).contiguous(),
+                          RowPartition(features, communicator.size()).counts());
+  const auto factors = (eigenvalues + options.epsilon).rsqrt().to(type);
+  if (options.method == WhiteningMethod::kPca) {
+    return std::make_unique<LowRankWhitening>(whole, factors, 0);
+  }
+  // Without any variance there is nothing to scale.
+  const double rest = rest_variance + options.epsilon;
+  return std::make_unique<LowRankWhitening>(whole, factors, 1 / std::sqrt(std::max(rest, 1e-300)));
+}
+
+}  // namespace eigenscale

@@ -1,0 +1,21 @@
+#include "eigenscale/spectral/whitening_map.h"
+
+#include "eigenscale/linalg/products.h"
+#include "eigenscale/spectral/streamed_covariance.h"
+
+namespace eigenscale {
+
+torch::Tensor DenseWhitening::apply(const torch::Tensor& centred) const {
+  const auto samples = distribute_samples(matrix_.layout().grid, centred.to(matrix_.scalar_type()));
+  return own_rows_of(multiply(matrix_, samples, !symmetric_, false), centred.size(0));
+}
+
+torch::Tensor LowRankWhitening::apply(const torch::Tensor& centred) const {
+  auto coordinates = centred.matmul(components_);
+  if (rest_ == 0) {
+    return coordinates.mul_(factors_);
+  }
+  return (centred * rest_).addmm_(coordinates.mul_(factors_ - rest_), components_.t());
+}
+
+}  // namespace eigenscale

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "eigenscale/linalg/distributed_matrix.h"
+
+namespace eigenscale {
+
+/// A whitening transform as it is applied to centred rows, piece by piece.
+class WhiteningMap {
+ public:
+  virtual ~WhiteningMap() = default;
+  WhiteningMap(const WhiteningMap&) = delete;
+  WhiteningMap& operator=(const WhiteningMap&) = delete;
+
+  /// Numbers of a whitened row.
+  virtual std::int64_t width() const = 0;
+  /// [collective] This rank's rows (m x D, m may differ between ranks) to m x width.
+  virtual torch::Tensor apply(const torch::Tensor& centred) const = 0;
+
+ protected:
+  WhiteningMap() = default;
+};
+
+/// y = W^T x with W (D x width) dealt out over the ranks' grid; products in W's type.
+class DenseWhitening final : public WhiteningMap {
+ public:
+  /// `symmetric` says that W equals its transpose, which then need not be taken.
+  DenseWhitening(DistributedMatrix matrix, bool symmetric)
+      : matrix_(std::move(matrix)), symmetric_(symmetric) {}
+  std::int64_t width() const override { return matrix_.layout().columns; }
+  torch::Tensor apply(const torch::Tensor& centred) const override;
+
+ private:
+  DistributedMatrix matrix_;
+  bool symmetric_;
+};
+
+/// The same from k leading components V (D x k, whole on every rank) without D x D numbers:
+///   pca: y = f ∘ (V^T x)
+///   zca: y = V (f ∘ (V^T x)) + r (x - V V^T x),
+/// where f = (l + e)^(-1/2) and r is the same of the mean variance of the other directions.
+class LowRankWhitening final : public WhiteningMap {
+ public:
+  /// `rest` is r for zca, 0 for pca. `components` and `factors` (k) of one type: that of the rows.
+  LowRankWhitening(torch::Tensor components, torch::Tensor factors, double rest)
+      : components_(std::move(components)), factors_(std::move(factors)), rest_(rest) {}
+  std::int64_t width() const override { return components_.size(rest_ > 0 ? 0 : 1); }
+  torch::Tensor apply(const torch::Tensor& centred) const override;
+
+ private:
+  torch::Tensor components_;
+  torch::Tensor factors_;
+  double rest_;
+};
+
+}  // namespace eigenscale
