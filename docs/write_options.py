@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-PROGRAMS = ("cluster", "train", "whiten", "compress", "generate", "report", "info")
+PROGRAMS = ("cluster", "train", "whiten", "compress", "generate", "report", "info", "bench")
 HEAD = """# All options
 
 What `--help` of each program says; `docs/write_options.py` writes this page and a test compares. Options may also stand

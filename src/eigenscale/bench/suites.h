@@ -11,6 +11,7 @@ Suite eigen_suite();
 Suite fine_tuning_suite();
 Suite gemm_suite();
 Suite self_expression_suite();
+Suite subspaces_suite();
 Suite train_step_suite();
 Suite whiten_suite();
 Suite whitening_layer_suite();
