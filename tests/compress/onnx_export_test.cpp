@@ -111,7 +111,7 @@ TEST_F(OnnxFileTest, PoolingSaysItsPadding) {
       "layers": [{"type": "convolution", "outputs": 2, "kernel": 3},
                  {"type": "max-pooling", "kernel": 3, "stride": 2, "padding": 1},
                  {"type": "flatten"}, {"type": "linear", "outputs": 2}]})"),
-                                                     "test"));
+                                                       "test"));
   const auto found = written(model);
   std::map<std::string, std::vector<std::int64_t>> attributes;
   for (const auto& attribute : found.graph().node(1).attribute()) {
