@@ -32,11 +32,42 @@ ClusteringOverrides overrides(const ProgramOptions& options) {
   return result;
 }
 
+/// With --assign everything but the data is the model's.
+void refuse_what_the_model_says(const ProgramOptions& options) {
+  const auto refuse = [](const std::string& name) {
+    throw OptionError("--" + name + " is that of the model: leave it out with --assign");
+  };
+  for (const char* name :
+       {"preset", "encoder", "encoder-channels", "encoder-kernels", "image-shape", "landmarks",
+        "norm", "weight-coefficient", "weight-self-expression", "threshold", "subspace-dim",
+        "affinity-power", "latents", "pretrain-batch", "pretrain-epochs", "finetune-steps",
+        "pretrained", "grid"}) {
+    if (options.has(name)) {
+      refuse(name);
+    }
+  }
+  // These have defaults.
+  if (options.get<double>("scale") != 1) {
+    refuse("scale");
+  }
+  if (options.get<bool>("affine")) {
+    refuse("affine");
+  }
+  if (!options.is("precision", "float")) {
+    refuse("precision");
+  }
+  for (const char* name : {"self-expression", "refine"}) {
+    if (!options.is(name, "auto")) {
+      refuse(name);
+    }
+  }
+}
+
 }  // namespace
 
 ClusteringRunOptions clustering_options(const ProgramOptions& options) {
   ClusteringRunOptions run;
-  run.data = options.get<std::string>("data");
+  run.data = options.get<std::vector<std::string>>("data");
   options.read("labels", run.labels);
   options.read("scale", run.scale);
   options.read("preset", run.preset);
@@ -51,6 +82,8 @@ ClusteringRunOptions clustering_options(const ProgramOptions& options) {
     clustering.clusters = options.get<std::int64_t>("clusters");
   } else if (options.has("clusters")) {
     throw OptionError("--clusters is that of the model: leave it out with --assign");
+  } else {
+    refuse_what_the_model_says(options);
   }
   options.read("self-expression", run.self_expression);
   options.read("refine", run.refine);

@@ -11,8 +11,9 @@ ProgramOptions describe_options() {
   ProgramOptions options("eigenscale-cluster", "deep subspace clustering, on one rank or many",
                          ProgramOptions::Output::kRun);
   options.group("Data")
-      ("data", text(), "samples: .npy, .h5:dataset, IDX[.gz], CIFAR .bin")
-      ("labels", text(), "reference labels: metrics and ablation are reported")
+      ("data", texts(), "samples: .npy, .h5:dataset, IDX[.gz], CIFAR .bin; several times: the rows of "
+       "one file behind those of the other")
+      ("labels", texts(), "reference labels, as many files: metrics and ablation are reported")
       ("no-ablation", flag(),
        "with labels: leave out the parts of the method alone, which cost as much again each")
       ("clusters", whole(1), "number of clusters K")

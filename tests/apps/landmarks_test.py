@@ -57,6 +57,24 @@ class Landmarks(program.ProgramTest):
             self.assertEqual(self.summary(self.path(again))["metrics"]["accuracy"],
                              summary["metrics"]["accuracy"])
 
+        # Rows of several files stand behind each other.
+        _, values = program.read_npy(data)
+        _, classes = program.read_npy(labels)
+        parts = []
+        for part, begin, end in (("a", 0, 7001), ("b", 7001, SAMPLES)):
+            program.write_npy(self.path(part + ".npy"), (end - begin, 9),
+                              values[9 * begin:9 * end])
+            program.write_npy(self.path(part + "-labels.npy"), (end - begin,),
+                              classes[begin:end], "q")
+            parts += ["--data", self.path(part + ".npy"), "--labels",
+                      self.path(part + "-labels.npy")]
+        self.cluster("--assign", self.path("run"), *parts, "--output", self.path("parts"))
+        self.assertEqual(self.bytes_of("run", "labels.npy"), self.bytes_of("parts", "labels.npy"))
+        self.assertEqual(self.summary(self.path("parts"))["metrics"]["accuracy"],
+                         summary["metrics"]["accuracy"])
+        with open(self.path("parts", "configuration.ini")) as file:
+            self.assertEqual(sum(line.startswith("data=") for line in file), 2)
+
         # As many ranks as you like find the same labels.
         self.cluster("--data", data, "--clusters", 5, "--output", self.path("three"), ranks=3)
         self.assertEqual(self.bytes_of("run", "labels.npy"), self.bytes_of("three", "labels.npy"))

@@ -164,6 +164,22 @@ class Whiten(program.ProgramTest):
             for j in range(features):
                 self.assertAlmostEqual(white[row * features + j], expected[j], delta=1e-3)
 
+    def test_components_of_a_wide_spectrum(self):
+        # Deviations 1, 0.07, 0.005: rounding of single precision in the product with the transform
+        # would be blown up 200 times, so that product is in double.
+        samples, features = 200, 30
+        data = self.path("x.npy")
+        draw = random.Random(8)
+        program.write_npy(data, (samples, features),
+                          [draw.gauss(0, 200.0 ** (-j / 2)) if j < 3 else 0.0
+                           for _ in range(samples) for j in range(features)])
+        for method in ("pca", "zca"):
+            _, summary = self.whiten(data, "--method", method, "--components", 3, "--solver",
+                                     "randomized", "--epsilon", 1e-12, "--check", name=method)
+            self.assertEqual(summary["choices"]["product"], "double")
+            # The variances come of products in single precision: 2^-24 of the largest, over 1/40,000.
+            self.assertLess(summary["metrics"]["covariance_error"], 5e-3)
+
     def test_many_features_with_a_large_mean(self):
         samples, features = 2050, 2000
         draw = random.Random(3).randbytes(samples * features)

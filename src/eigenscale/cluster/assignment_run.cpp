@@ -30,22 +30,22 @@ ExitCode run_assignment(const Communicator& world, const RunOptions& run_options
     }
     model = load_subspace_model(path);
   });
-  const auto source = open_sample_source(world, options.data);
+  const auto source = open_sample_sources(world, options.data);
   const RowPartition partition(source->rows(), world.size());
   const RowRange own = partition.range(world.rank());
   const FileRows raw(*source, own, model.scale);
   on_all_ranks(world, [&] {
     if (raw.features() != model.row_width()) {
-      throw InputError("the rows of '" + options.data + "' have " + std::to_string(raw.features()) +
-                       " numbers, those that the model '" + path.string() + "' was made of " +
-                       std::to_string(model.row_width()));
+      throw InputError("the rows of '" + options.data_name() + "' have " +
+                       std::to_string(raw.features()) + " numbers, those that the model '" +
+                       path.string() + "' was made of " + std::to_string(model.row_width()));
     }
   });
   std::optional<torch::Tensor> classes;
   if (!options.labels.empty()) {
-    classes = load_label_names(world, {options.labels}, partition).indices;
+    classes = load_label_names(world, options.labels, partition).indices;
   }
-  run.claim({.inputs = {options.data, options.labels, path.string()},
+  run.claim({.inputs = options.inputs(path.string()),
              .outputs = {"labels.npy", "residuals.npy", "embedding.npy"}});
   spdlog::info("{} samples of {} numbers by {} subspaces of dimension {}", partition.rows(),
                raw.features(), model.clusters(), model.bases.size(2));

@@ -8,6 +8,7 @@
 #include "eigenscale/cluster/clustering_report.h"
 #include "eigenscale/cluster/encoder_preparation.h"
 #include "eigenscale/cluster/landmark_run.h"
+#include "eigenscale/cluster/memory_estimate.h"
 #include "eigenscale/comm/agreement.h"
 #include "eigenscale/core/log.h"
 #include "eigenscale/data/label_names.h"
@@ -24,9 +25,9 @@ void check_data(const Communicator& world, const ClusteringRunOptions& options,
   const std::int64_t count = samples.partition.rows();
   if (options.clustering.clusters > count) {
     throw InputError("--clusters is " + std::to_string(options.clustering.clusters) + " but '" +
-                     options.data + "' has " + std::to_string(count) + " samples");
+                     options.data_name() + "' has " + std::to_string(count) + " samples");
   }
-  require_vectors(samples.shape, options.data);
+  require_vectors(samples.shape, options.data_name());
   const auto rows = samples.rows.flatten(1);
   auto first = torch::zeros({rows.size(1)}, rows.options());
   if (world.rank() == 0) {
@@ -35,7 +36,7 @@ void check_data(const Communicator& world, const ClusteringRunOptions& options,
   world.broadcast(first, 0);
   const bool varies = rows.size(0) > 0 && !(rows == first).all().item<bool>();
   if (all_reduce(world, std::int64_t{varies ? 1 : 0}) == 0 && count > 1) {
-    throw InputError("'" + options.data + "' is constant: all " + std::to_string(count) +
+    throw InputError("'" + options.data_name() + "' is constant: all " + std::to_string(count) +
                      " samples are equal in " +
                      (rows.scalar_type() == torch::kFloat64
                           ? "double precision"
@@ -85,10 +86,12 @@ class ClusteringRun {
         load_samples(world_, options_.data, options_.clustering.precision, options_.scale);
     std::optional<torch::Tensor> classes;
     if (!options_.labels.empty()) {
-      classes = load_label_names(world_, {options_.labels}, samples.partition).indices;
+      classes = load_label_names(world_, options_.labels, samples.partition).indices;
     }
     const auto clustering = complete_options(samples);
-    run_.claim({.inputs = {options_.data, options_.labels, clustering.pretrained},
+    require_memory_for_coefficients(world_, samples.partition.rows(), clustering.closed_form,
+                                    clustering.precision);
+    run_.claim({.inputs = options_.inputs(clustering.pretrained),
                 .outputs = {"labels.npy", "embedding.npy", "pretrained.safetensors"}});
     run_.open_log();
     spdlog::info("{} samples of {} numbers in {} clusters on {} ranks, grid {}x{}, {} threads each",
@@ -112,7 +115,7 @@ class ClusteringRun {
                                   : preset(options_.preset, clustering.clusters),
           options_.overrides);
       clustering.autoencoder =
-          autoencoder_specification(clustering.settings, samples.shape, options_.data);
+          autoencoder_specification(clustering.settings, samples.shape, options_.data_name());
       if (clustering.autoencoder.kind == EncoderKind::kNone && !clustering.pretrained.empty()) {
         throw OptionError(
             "--pretrained is the weights of an encoder, and there is none: give --encoder or "
@@ -231,7 +234,7 @@ ExitCode run_clustering(const Communicator& world, const RunOptions& run,
     return run_assignment(world, run, options);
   }
   SelfExpressionChoice choice;
-  const std::int64_t samples = open_sample_source(world, options.data)->rows();
+  const std::int64_t samples = open_sample_sources(world, options.data)->rows();
   on_all_ranks(world, [&] { choice = choose_self_expression(options, samples); });
   if (choice.landmarks) {
     return run_landmark_clustering(world, run, options, choice);

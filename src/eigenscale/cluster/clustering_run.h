@@ -2,6 +2,7 @@
 
 #include <array>
 #include <string>
+#include <vector>
 
 #include "eigenscale/cluster/pipeline.h"
 #include "eigenscale/comm/communicator.h"
@@ -12,8 +13,8 @@ namespace eigenscale {
 
 /// What eigenscale-cluster is asked to do, beside what every run is told.
 struct ClusteringRunOptions {
-  std::string data;
-  std::string labels;  ///< empty: none
+  std::vector<std::string> data;    ///< rows of several files stand behind each other
+  std::vector<std::string> labels;  ///< empty: none
   double scale = 1;
   std::string preset;  ///< empty: defaults, which depend on the number of samples
   ClusteringOverrides overrides;
@@ -26,6 +27,19 @@ struct ClusteringRunOptions {
   std::string assign;   ///< directory of the run whose model labels the data; empty: cluster
   /// Settings and grid in it are filled in by the run.
   ClusteringOptions clustering;
+
+  /// For messages.
+  std::string data_name() const {
+    return data.size() == 1 ? data.front()
+                            : data.front() + " and " + std::to_string(data.size() - 1) + " more";
+  }
+  /// All that is read, for the claim of the run directory.
+  std::vector<std::string> inputs(const std::string& more) const {
+    auto all = data;
+    all.insert(all.end(), labels.begin(), labels.end());
+    all.push_back(more);
+    return all;
+  }
 };
 
 /// [collective] Reads, clusters (or labels by an earlier run's model), and writes labels.npy,

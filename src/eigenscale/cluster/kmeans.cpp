@@ -11,6 +11,11 @@
 namespace eigenscale {
 namespace {
 
+// Of large data: restarts on the sample need only show which is best, and its centres are then
+// close to what all rows say. Data without clusters would move on for hundreds of iterations.
+constexpr std::int64_t kSampleIterations = 50;
+constexpr std::int64_t kWholeIterations = 20;
+
 /// Waiting times -log(u): the first to arrive at rate D^2 is chosen with probability ~ D^2.
 torch::Tensor waiting_times(const CounterRandom& random, RowRange own, std::int64_t restarts,
                             std::int64_t round) {
@@ -107,11 +112,13 @@ Assignment kmeans(const Communicator& communicator, const RowPartition& partitio
       sampled ? sampled_rows(communicator, partition, own_rows, sample, options.seed)
               : own_rows.to(torch::kFloat64);
   const auto centres = first_centres(communicator, start_partition, start_rows, options);
-  auto found = lloyd(communicator, start_partition, start_rows, centres, options.most_iterations);
+  auto found = lloyd(
+      communicator, start_partition, start_rows, centres,
+      sampled ? std::min(kSampleIterations, options.most_iterations) : options.most_iterations);
   std::int64_t winner = best_restart(found.inertia);
   if (sampled) {
     found = lloyd(communicator, partition, own_rows, found.centres.narrow(0, winner, 1),
-                  options.most_iterations);
+                  std::min(kWholeIterations, options.most_iterations));
     winner = 0;
   }
   return {found.labels[winner].clone(), found.inertia[winner].item<double>()};

@@ -22,12 +22,12 @@ struct KmeansOptions {
 /// [collective] k-means on the rows of all ranks: k-means++ starts (Arthur and Vassilvitskii, SODA
 /// 2007) drawn by an exponential race, so that the draw does not depend on how rows are split, then
 /// Lloyd's iterations (cluster/lloyd.h). Where there are more rows than `sample`, all restarts run
-/// on that many rows, one drawn from each of as many equal stretches by (seed, stretch) alone, and
-/// the best of them goes on over all rows: in time one restart, in memory the labels and distances
-/// of one. `rows` is n_p x d, any floating type; with fewer different rows than K clusters stay
-/// empty. The objective is the sum of squared distances. The number of ranks changes sums by
-/// rounding in double (1e-16 x the log of the rows, relatively) and labels only of rows that are as
-/// near to two centres within that.
+/// on that many rows, one drawn from each of as many equal stretches by (seed, stretch) alone, for
+/// 50 iterations at most, and the best of them goes on over all rows, for 20 at most: in time one
+/// restart, in memory the labels and distances of one. `rows` is n_p x d, any floating type; with
+/// fewer different rows than K clusters stay empty. The objective is the sum of squared distances.
+/// The number of ranks changes sums by rounding in double (1e-16 x the log of the rows, relatively)
+/// and labels only of rows that are as near to two centres within that.
 Assignment kmeans(const Communicator& communicator, const RowPartition& partition,
                   const torch::Tensor& rows, const KmeansOptions& options);
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "eigenscale/cluster/landmarks.h"
+#include "eigenscale/cluster/memory_estimate.h"
 #include "eigenscale/cluster/subspace_assignment.h"
 #include "eigenscale/cluster/subspace_refinement.h"
 #include "eigenscale/comm/agreement.h"
@@ -40,12 +41,15 @@ std::int64_t count_distinct(const torch::Tensor& rows) {
 std::int64_t agree_on_dimension(const std::vector<DimensionChoice>& choices,
                                 std::int64_t features) {
   std::map<std::int64_t, int> votes;
+  std::int64_t without = 0;
   for (const auto& choice : choices) {
     if (choice.dimension > 0) {
       ++votes[choice.dimension];
+    } else {
+      ++without;
     }
   }
-  if (votes.empty()) {
+  if (2 * without > std::ssize(choices)) {
     return std::min(kDefaultDimension, features - 1);
   }
   return std::ranges::max_element(votes, {}, [](const auto& vote) { return vote.second; })->first;
@@ -69,6 +73,10 @@ class LandmarkClustering {
       own_group_ = world.split(world.rank(), 0);
       clustering_.grid_rows = clustering_.grid_columns = 1;
     }
+    on_every_rank([&] {
+      require_memory_for_coefficients(group(), options.landmarks, clustering_.closed_form,
+                                      clustering_.precision);
+    });
     result_.dimension = options.dimension;
   }
 
@@ -89,6 +97,14 @@ class LandmarkClustering {
 
  private:
   const Communicator& group() const { return alone_ ? *own_group_ : world_; }
+  /// [collective] Work of each group: errors of one that is a rank alone must reach the others.
+  void on_every_rank(const std::function<void()>& work) const {
+    if (alone_) {
+      on_all_ranks(world_, work, ExitCode::kNumerical);
+    } else {
+      work();
+    }
+  }
   std::int64_t draws_at_once() const { return alone_ ? world_.size() : 1; }
   RowPartition group_partition() const { return {options_.landmarks, group().size()}; }
 
@@ -120,17 +136,14 @@ class LandmarkClustering {
       auto found = cluster_samples(group(), samples, std::nullopt, clustering_, silent());
       draws_.push_back({number, landmarks, found.labels});
     };
-    if (alone_) {
-      on_all_ranks(world_, solve, ExitCode::kNumerical);
-    } else {
-      solve();
-    }
+    on_every_rank(solve);
   }
 
   void require_distinct(const torch::Tensor& landmarks) {
-    // Of a draw that ranks share, as many as their parts have: never too few.
-    const auto distinct =
-        all_reduce(world_, count_distinct(landmarks), alone_ ? ReduceOp::kMax : ReduceOp::kSum);
+    // The first draw, whose rows the first rank has, or all ranks share: of their parts as many as
+    // these have, never too few.
+    const auto own = !alone_ || world_.rank() == 0 ? count_distinct(landmarks) : std::int64_t{0};
+    const auto distinct = all_reduce(world_, own);
     result_.distinct_rows = distinct;
     if (distinct < clustering_.clusters) {
       throw Error(ExitCode::kInput,
@@ -158,11 +171,9 @@ class LandmarkClustering {
         }
       }
     };
+    on_every_rank(solve);
     if (alone_) {
-      on_all_ranks(world_, solve, ExitCode::kNumerical);
       world_.all_reduce(table);
-    } else {
-      solve();
     }
     for (std::int64_t draw = 0; draw < options_.draws; ++draw) {
       DimensionChoice choice{table[draw][0].item<std::int64_t>(), {}};
@@ -189,16 +200,15 @@ class LandmarkClustering {
             random_bases(clusters, rows_.features(), result_.dimension,
                          clustering_.seed + static_cast<std::uint64_t>(draw.number), type);
         bases_[3 * draw.number].copy_(fitted);
-        bases_[3 * draw.number + 1].copy_(refine_subspaces(group(), rows, fitted, {}).bases);
+        bases_[3 * draw.number + 1].copy_(
+            refine_subspaces(group(), rows, fitted, {.spectra = false}).bases);
         bases_[3 * draw.number + 2].copy_(
-            refine_subspaces(group(), rows, random, {.most_passes = 30}).bases);
+            refine_subspaces(group(), rows, random, {.most_passes = 30, .spectra = false}).bases);
       }
     };
+    on_every_rank(solve);
     if (alone_) {
-      on_all_ranks(world_, solve, ExitCode::kNumerical);
       world_.all_reduce(bases_);  // one owner each and zeros elsewhere
-    } else {
-      solve();
     }
   }
 

@@ -19,6 +19,7 @@
 #include "eigenscale/cluster/subspace_sums.h"
 #include "eigenscale/cluster/unit_rows.h"
 #include "eigenscale/comm/agreement.h"
+#include "eigenscale/comm/memory_check.h"
 #include "eigenscale/core/log.h"
 #include "eigenscale/data/label_names.h"
 #include "eigenscale/data/row_stream.h"
@@ -29,7 +30,10 @@ namespace eigenscale {
 namespace {
 
 // Unit rows of a rank that stay in memory, and are read again from the file in every pass beyond.
+// So many always, and more where memory is plenty: reading, mapping and scaling rows takes longer
+// than a pass of refinement.
 constexpr std::int64_t kHeldBytes = std::int64_t{128} << 20;
+constexpr double kHeldShare = 0.125;
 
 nlohmann::json metrics_json(const ClusteringMetrics& metrics) {
   return {{"accuracy", metrics.accuracy}, {"nmi", metrics.nmi}, {"ari", metrics.ari}};
@@ -72,7 +76,7 @@ class LandmarkRun {
 
   void run() {
     open();
-    run_.claim({.inputs = {options_.data, options_.labels, options_.clustering.pretrained},
+    run_.claim({.inputs = options_.inputs(options_.clustering.pretrained),
                 .outputs = {"labels.npy", "residuals.npy", "embedding.npy", "subspaces.safetensors",
                             "pretrained.safetensors"}});
     run_.open_log();
@@ -101,20 +105,22 @@ class LandmarkRun {
  private:
   void open() {
     run_.phase("read");
-    source_ = open_sample_source(world_, options_.data);
+    source_ = open_sample_sources(world_, options_.data);
     partition_.emplace(source_->rows(), world_.size());
     raw_ = std::make_unique<FileRows>(*source_, partition_->range(world_.rank()), options_.scale);
     on_all_ranks(world_, [&] {
       const std::int64_t clusters = options_.clustering.clusters;
       if (clusters > partition_->rows()) {
-        throw InputError("--clusters is " + std::to_string(clusters) + " but '" + options_.data +
-                         "' has " + std::to_string(partition_->rows()) + " samples");
+        throw InputError("--clusters is " + std::to_string(clusters) + " but '" +
+                         options_.data_name() + "' has " + std::to_string(partition_->rows()) +
+                         " samples");
       }
       settings_ =
           with_overrides(default_settings(partition_->rows(), clusters), options_.overrides);
-      autoencoder_ = autoencoder_specification(settings_, source_->row_shape(), options_.data);
+      autoencoder_ =
+          autoencoder_specification(settings_, source_->row_shape(), options_.data_name());
       if (raw_->features() < 1) {
-        throw InputError("'" + options_.data + "' has samples without elements");
+        throw InputError("'" + options_.data_name() + "' has samples without elements");
       }
     });
     if (autoencoder_.kind == EncoderKind::kNone) {
@@ -122,7 +128,7 @@ class LandmarkRun {
                    (options_.affine ? 1 : 0));
     }
     if (!options_.labels.empty()) {
-      classes_ = load_label_names(world_, {options_.labels}, *partition_).indices;
+      classes_ = load_label_names(world_, options_.labels, *partition_).indices;
     }
   }
 
@@ -171,7 +177,8 @@ class LandmarkRun {
     streamed_ = std::make_unique<UnitRows>(*features_, model_.constant);
     const std::int64_t bytes = partition_->block() * streamed_->features() *
                                static_cast<std::int64_t>(torch::elementSize(type_));
-    held_ = bytes <= kHeldBytes;
+    const double spare = available_memory_per_rank(world_) * kHeldShare;
+    held_ = bytes <= std::max(kHeldBytes, static_cast<std::int64_t>(spare));
     if (held_) {
       unit_ = std::make_unique<MemoryRows>(hold_rows(world_, *streamed_, type_));
     } else {
@@ -186,13 +193,13 @@ class LandmarkRun {
     if (dimension && *dimension >= features) {
       throw Error(ExitCode::kInput,
                   "--subspace-dim is " + std::to_string(*dimension) + " but the rows of '" +
-                      options_.data + "' have " + std::to_string(features) +
+                      options_.data_name() + "' have " + std::to_string(features) +
                       " features; subspaces must have fewer",
                   true);
     }
     if (features < 2) {
       throw Error(ExitCode::kInput,
-                  "the rows of '" + options_.data +
+                  "the rows of '" + options_.data_name() +
                       "' are single numbers: there are no subspaces in one dimension",
                   true);
     }

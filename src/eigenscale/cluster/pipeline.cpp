@@ -9,7 +9,6 @@
 #include "eigenscale/cluster/discretization.h"
 #include "eigenscale/cluster/encoder_preparation.h"
 #include "eigenscale/cluster/kmeans.h"
-#include "eigenscale/cluster/memory_estimate.h"
 #include "eigenscale/cluster/spectral_embedding.h"
 #include "eigenscale/comm/finite.h"
 #include "eigenscale/linalg/singular_values.h"
@@ -32,8 +31,6 @@ class Pipeline {
         events_(events),
         autoencoder_(options.autoencoder, options.precision, options.seed) {
     ProcessGrid::require(world.size());
-    require_memory_for_coefficients(world, partition_.rows(), options.closed_form,
-                                    options.precision);
     const auto [rows, columns] = ProcessGrid::squarest(world.size());
     spectral_grid_ = std::make_shared<const ProcessGrid>(world, rows, columns);
   }

@@ -16,7 +16,7 @@ SelfExpressionChoice choose_self_expression(const ClusteringRunOptions& options,
   }
   if (given && options.landmarks > samples) {
     throw InputError("--landmarks is " + std::to_string(options.landmarks) + " but '" +
-                     options.data + "' has " + std::to_string(samples) + " samples");
+                     options.data_name() + "' has " + std::to_string(samples) + " samples");
   }
   if (given && options.refine == "none") {
     throw OptionError(
@@ -30,6 +30,10 @@ SelfExpressionChoice choose_self_expression(const ClusteringRunOptions& options,
       given || subspaces ||
       (automatic && options.refine != "none" && options.preset.empty() && samples > kFullSamples);
   if (!choice.landmarks) {
+    if (options.affine) {
+      throw OptionError(
+          "--affine is for the subspace model: add --refine subspaces or --landmarks");
+    }
     choice.closed_form = options.self_expression == "closed-form";
     choice.count = samples;
     choice.reason = choice.closed_form ? "closed form over all rows" : "full";
@@ -43,6 +47,14 @@ SelfExpressionChoice choose_self_expression(const ClusteringRunOptions& options,
     throw OptionError(
         "with --encoder, landmarks are clustered by the closed form on its latents: leave out "
         "--self-expression full");
+  }
+  if (options.grid[0] > 0) {
+    throw OptionError("--grid is for coefficients over all samples: leave it out with landmarks");
+  }
+  if (options.overrides.encoder.value_or("none") == "none" &&
+      !options.clustering.pretrained.empty()) {
+    throw OptionError(
+        "--pretrained is the weights of an encoder, and there is none: give --encoder");
   }
   // Coefficients over all rows when they were asked for by name, and the model behind them.
   choice.count = given                     ? options.landmarks

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "eigenscale/cluster/subspace_refinement.h"
+#include "eigenscale/cluster/subspace_sums.h"
 
 namespace eigenscale {
 namespace {
@@ -33,10 +34,19 @@ DimensionChoice choose_dimension(const Communicator& communicator, const RowProv
   const std::int64_t features = rows.features();
   DimensionChoice choice;
   choice.trials.push_back({0, 1 / static_cast<double>(features)});
-  for (std::int64_t s = 1; s < features && s <= kMostDimensions && choice.dimension == 0; ++s) {
-    const auto start = fit_subspaces(communicator, rows, labels, clusters, s, type);
+  // Leading eigenvectors are nested: one fit is enough for all dimensions.
+  const std::int64_t most = std::min(kMostDimensions + 1, features - 1);  // an elbow needs the next
+  const bool nested = SubspaceSums::by_moments(clusters, features) && most > 0;
+  torch::Tensor widest;
+  if (nested) {
+    widest = fit_subspaces(communicator, rows, labels, clusters, most, type);
+  }
+  for (std::int64_t s = 1; s <= most && choice.dimension == 0; ++s) {
+    const auto start = nested ? widest.narrow(2, 0, s).contiguous()
+                              : fit_subspaces(communicator, rows, labels, clusters, s, type);
     const auto fitted =
-        refine_subspaces(communicator, rows, start, {.label_share = 1e-3, .objective_share = 1e-3});
+        refine_subspaces(communicator, rows, start,
+                         {.label_share = 1e-3, .objective_share = 1e-3, .spectra = false});
     choice.trials.push_back({s, fitted.objective / static_cast<double>(features - s)});
     choice.dimension = elbow(choice.trials);
   }

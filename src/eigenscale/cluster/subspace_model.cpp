@@ -144,7 +144,11 @@ FeatureRows::FeatureRows(const RowProvider& rows, std::int64_t first_row,
 torch::Tensor FeatureRows::map(const torch::Tensor& block) const {
   auto mapped =
       model_.directions.defined() ? block.mm(model_.directions.to(block.scalar_type())) : block;
-  return model_.encoder ? model_.encoder->encode(mapped) : mapped;
+  if (!model_.encoder) {
+    return mapped;
+  }
+  const auto encoded = model_.encoder->encode(mapped.to(model_.encoder->precision()));
+  return encoded.to(block.scalar_type());
 }
 
 torch::Tensor FeatureRows::read(RowRange range, torch::ScalarType type) const {

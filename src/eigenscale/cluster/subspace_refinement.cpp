@@ -18,6 +18,8 @@
 namespace eigenscale {
 namespace {
 
+constexpr float kTakesNoPart = -1;
+
 /// Columns of the directions that are iterated where there are no moments.
 std::int64_t iterated_columns(std::int64_t features, std::int64_t dimension) {
   return std::min(features, dimension + SubspaceSums::kMoreColumns);
@@ -63,10 +65,12 @@ class Refiner {
       const bool done = pass >= options_.most_passes || report.changed < options_.label_share ||
                         (moved < std::max(options_.objective_share * report.objective, rounding)) ||
                         report.objective < rounding;
-      const auto next = sums.directions(communicator_, columns());
-      result_.spectra = next.spectra / result_.sizes.clamp_min(1).unsqueeze(1);
       if (!done) {
-        report.refilled = update(next.bases);
+        report.refilled = update(sums.directions(communicator_, columns()).bases);
+      } else if (options_.spectra) {
+        const auto last =
+            sums.directions(communicator_, columns(), std::min(features_, 2 * dimension_ + 4));
+        result_.spectra = last.spectra / result_.sizes.clamp_min(1).unsqueeze(1);
       }
       result_.passes.push_back(report);
       if (on_pass) {
@@ -74,6 +78,7 @@ class Refiner {
       }
       if (done) {
         result_.objective = report.objective;
+        result_.residuals.masked_fill_(result_.residuals == kTakesNoPart, 1);
         return std::move(result_);
       }
     }
@@ -100,7 +105,7 @@ class Refiner {
       assigner.assign(rows, first_row_ + piece.range.begin, {labels, residuals});
       auto* old = result_.labels.data_ptr<std::int64_t>() + piece.range.begin;
       const auto* now = labels.data_ptr<std::int64_t>();
-      const auto* residual = residuals.data_ptr<float>();
+      auto* residual = residuals.data_ptr<float>();
       for (std::int64_t i = 0; i < count; ++i) {
         changed += old[i] != now[i] ? 1 : 0;
         old[i] = now[i];
@@ -108,6 +113,7 @@ class Refiner {
         // Only such a row can be zero, and then takes no part.
         if (residual[i] == 1 && is_zero_row(rows, i)) {
           ++zeros;
+          residual[i] = kTakesNoPart;  // nor may a starved cluster take it
         } else {
           sizes.data_ptr<double>()[now[i]] += 1;
         }

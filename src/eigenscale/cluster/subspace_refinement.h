@@ -19,6 +19,8 @@ struct RefinementOptions {
   double objective_share = 1e-6;
   /// ... or after so many passes.
   std::int64_t most_passes = 50;
+  /// Whether the spectra of the end are wanted: one more eigenproblem a cluster.
+  bool spectra = true;
 };
 
 struct RefinementPass {
@@ -31,8 +33,8 @@ struct RefinementPass {
 struct Refinement {
   /// K x d x s, orthonormal columns, of the type asked for: those that *made* the labels.
   torch::Tensor bases;
-  /// Energy along each leading direction of the rows of a cluster, K x (d, or a few more than s),
-  /// double, per row.
+  /// Energy along each leading direction of the rows of a cluster, K x (up to 2 s + 4), double, per
+  /// row.
   torch::Tensor spectra;
   torch::Tensor labels;     ///< this rank's, int64
   torch::Tensor residuals;  ///< this rank's, float32

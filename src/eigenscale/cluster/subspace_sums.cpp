@@ -107,11 +107,13 @@ void SubspaceSums::add_sorted(const torch::Tensor& rows, const std::int64_t* lab
 }
 
 SubspaceSums::Directions SubspaceSums::directions(const Communicator& communicator,
-                                                  std::int64_t columns) const {
+                                                  std::int64_t columns,
+                                                  std::int64_t energies) const {
   const TraceSpan span("update subspaces");
   const RowPartition dealt(clusters_, communicator.size());
   const RowRange own = dealt.range(communicator.rank());
-  const std::int64_t energies = values_.size(2);
+  energies = directions_.defined() ? values_.size(2)
+                                   : std::clamp(energies, columns, std::max(columns, features_));
   // Bases and spectra travel together.
   auto packed = torch::zeros({own.size(), features_ * columns + energies}, torch::kFloat64);
   on_all_ranks(
@@ -129,7 +131,7 @@ SubspaceSums::Directions SubspaceSums::directions(const Communicator& communicat
           } else {
             auto moments = values_[k].clone();
             mirror_lower(moments);
-            const auto eigen = symmetric_eigen(moments);
+            const auto eigen = symmetric_eigen(moments, energies);
             basis.copy_(eigen.vectors.narrow(1, 0, columns));
             spectrum.copy_(eigen.values.clamp_min(0));
           }

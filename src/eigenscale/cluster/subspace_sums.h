@@ -35,11 +35,13 @@ class SubspaceSums {
 
   struct Directions {
     torch::Tensor bases;    ///< K x d x c, orthonormal columns, leading first, double
-    torch::Tensor spectra;  ///< K x c, the energy along each; with moments all d of them
+    torch::Tensor spectra;  ///< K x some, the energy along each
   };
-  /// [collective] The leading `columns` directions of every cluster, from sums over all ranks: the
-  /// clusters are dealt out over the ranks.
-  Directions directions(const Communicator& communicator, std::int64_t columns) const;
+  /// [collective] The leading `columns` directions of every cluster, from sums over all ranks, and
+  /// the energy along these and, with moments, up to `energies` of them: the clusters are dealt out
+  /// over the ranks.
+  Directions directions(const Communicator& communicator, std::int64_t columns,
+                        std::int64_t energies = 0) const;
 
  private:
   template <typename Scalar>

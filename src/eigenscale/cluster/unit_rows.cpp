@@ -4,8 +4,37 @@
 #include <array>
 #include <cmath>
 
+#include "eigenscale/core/errors.h"
+
 namespace eigenscale {
 namespace {
+
+/// A row whose squared length over- or underflows, or is zero (false).
+template <typename Scalar>
+bool scale_unusual_row(Scalar* row, std::int64_t features) {
+  double largest = 0;
+  bool finite = true;
+  for (std::int64_t j = 0; j < features; ++j) {
+    finite = finite && std::isfinite(row[j]);
+    largest = std::max(largest, std::abs(static_cast<double>(row[j])));
+  }
+  if (!finite) {
+    throw NumericalError("the features of a row are not finite; rescale the data by --scale");
+  }
+  if (largest == 0) {
+    return false;
+  }
+  double sum = 0;
+  for (std::int64_t j = 0; j < features; ++j) {
+    const double value = row[j] / largest;
+    sum += value * value;
+  }
+  const double length = std::sqrt(sum);
+  for (std::int64_t j = 0; j < features; ++j) {
+    row[j] = static_cast<Scalar>(row[j] / largest / length);
+  }
+  return true;
+}
 
 template <typename Scalar>
 std::int64_t scale_rows(Scalar* row, std::int64_t count, std::int64_t features) {
@@ -25,8 +54,8 @@ std::int64_t scale_rows(Scalar* row, std::int64_t count, std::int64_t features) 
       sums[0] += value * value;
     }
     const double square = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-    if (square == 0) {
-      ++zeros;
+    if (!std::isnormal(square)) {
+      zeros += scale_unusual_row(row, features) ? 0 : 1;
       continue;
     }
     const double factor = 1 / std::sqrt(square);

@@ -174,8 +174,11 @@ std::vector<std::pair<std::string, double>> ProgramOptions::named_numbers(const 
     const auto equals = pair.find('=');
     double value = 0;
     const char* const end = pair.data() + pair.size();
-    const bool whole = equals != std::string::npos && equals > 0 &&
-                       std::from_chars(pair.data() + equals + 1, end, value).ptr == end;
+    bool whole = equals != std::string::npos && equals > 0;
+    if (whole) {
+      const auto read = std::from_chars(pair.data() + equals + 1, end, value);
+      whole = read.ec == std::errc() && read.ptr == end;
+    }
     if (!whole || equals + 1 == pair.size() || !(value >= minimum && value <= kMostReal)) {
       std::ostringstream message;
       message << "--" << name << " has '" << pair << "'; expected NAME=NUMBER of at least "

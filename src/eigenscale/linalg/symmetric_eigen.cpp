@@ -243,16 +243,18 @@ void require_finite(const torch::Tensor& entries, std::int64_t n) {
 
 }  // namespace
 
-EigenDecomposition symmetric_eigen(const torch::Tensor& matrix) {
+EigenDecomposition symmetric_eigen(const torch::Tensor& matrix, std::int64_t leading) {
   const std::int64_t n = matrix.size(0);
+  const std::int64_t count = leading < 0 ? n : std::min(leading, n);
   require_finite(matrix, n);
   const double factor = power_of_two_for(n > 0 ? matrix.abs().max().item<double>() : 0);
   auto copy = empty_column_major(n, n, torch::kFloat64);
   copy.copy_(matrix);
-  const auto pairs = lapack_eigen(copy.mul_(factor), EigenRange::all());
+  const auto range = count < n && count > 0 ? EigenRange::largest(count) : EigenRange::all();
+  const auto pairs = lapack_eigen(copy.mul_(factor), range);
   EigenDecomposition result;
-  result.values = pairs.values.flip(0).div_(factor);
-  result.vectors = pairs.vectors.flip(1).contiguous();
+  result.values = pairs.values.flip(0).narrow(0, 0, count).div_(factor);
+  result.vectors = pairs.vectors.flip(1).narrow(1, 0, count).contiguous();
   fix_signs(nullptr, result.vectors);
   result.solver = name_of(EigenSolver::kLapack) + ", n = " + std::to_string(n);
   return result;

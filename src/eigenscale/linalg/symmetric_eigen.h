@@ -53,9 +53,9 @@ struct EigenDecomposition {
 EigenDecomposition symmetric_eigen(const DistributedMatrix& matrix, EigenRange range,
                                    const EigenOptions& options = {});
 
-/// [local] All pairs of an n x n symmetric double tensor on this rank alone, by LAPACK. Throws
-/// NumericalError as above.
-EigenDecomposition symmetric_eigen(const torch::Tensor& matrix);
+/// [local] The `leading` largest pairs (below 0: all) of an n x n symmetric double tensor on this
+/// rank alone, by LAPACK. Throws NumericalError as above.
+EigenDecomposition symmetric_eigen(const torch::Tensor& matrix, std::int64_t leading = -1);
 
 /// [local] The solvers of this build, in words.
 std::vector<std::string> eigen_solvers();

@@ -27,7 +27,9 @@ EarlierFiles refuse_to_lose(const fs::path& path, const EarlierRun& earlier,
     throw OutputError("--output '" + path.string() + "' is a file; expected a directory");
   }
   auto found = find_earlier_files(path, outputs);
-  if (earlier.overwrite || earlier.resume) {
+  // There is something to go on with, or an unfinished run to begin again.
+  const bool goes_on = earlier.resume && (found.checkpoints || (found.any && !found.finished));
+  if (earlier.overwrite || goes_on) {
     return found;
   }
   if (found.finished) {
@@ -88,7 +90,12 @@ void RunDirectory::prepare(const std::string& program, const RunFiles& files) {
   const auto found = refuse_to_lose(path_, earlier_, files.outputs);
   auto all = found.of_runs;
   all.insert(all.end(), files.outputs.begin(), files.outputs.end());
-  const auto going = earlier_.resume ? std::vector<std::string>{"summary.json"} : all;
+  auto going = earlier_.resume ? std::vector<std::string>{"summary.json"} : all;
+  // What says that the others are a run's goes last: whoever is killed here leaves none of them
+  // without it.
+  std::ranges::stable_partition(going, [](const auto& name) {
+    return name != "environment.json" && name != "configuration.ini";
+  });
   for (const auto& name : going) {
     for (const auto& input : files.inputs) {
       if (reads(input, path_ / name)) {

@@ -65,6 +65,10 @@ void remove_dead(const fs::path& lock, const RunLockHolder& dead, double stale) 
   const int descriptor =
       ::open(takeover.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
   if (descriptor < 0) {
+    if (errno != EEXIST) {
+      throw OutputError("cannot take over the lock '" + lock.string() +
+                        "': " + std::strerror(errno));
+    }
     const auto other = RunLockHolder::read(takeover);
     if (other && file_system_seconds(lock.parent_path()) - other->renewed >= stale) {
       ::unlink(takeover.c_str());
@@ -74,10 +78,14 @@ void remove_dead(const fs::path& lock, const RunLockHolder& dead, double stale) 
   }
   ::close(descriptor);
   const auto now = RunLockHolder::read(lock);
-  if (now && now->text == dead.text) {
-    ::unlink(lock.c_str());
-  }
+  const bool same = now && now->text == dead.text;
+  const bool stays = same && ::unlink(lock.c_str()) != 0 && errno != ENOENT;
+  const int reason = errno;
   ::unlink(takeover.c_str());
+  if (stays) {
+    throw OutputError("cannot remove the lock of a dead run, '" + lock.string() +
+                      "': " + std::strerror(reason));
+  }
 }
 
 }  // namespace

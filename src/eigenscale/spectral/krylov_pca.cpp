@@ -97,7 +97,8 @@ torch::Tensor orthonormal_columns(const Communicator& communicator, const torch:
   }
   auto stacked = torch::empty({sizes.sum().item<std::int64_t>(), columns}, torch::kFloat64);
   communicator.all_gather(stacked, triangle.contiguous(), counts);
-  const auto top = std::get<0>(torch::linalg_qr(stacked));
+  const auto top = std::get<0>(torch::linalg_qr(stacked)).contiguous();
+  communicator.broadcast(top, 0);
   const auto before = sizes.narrow(0, 0, communicator.rank()).sum().item<std::int64_t>();
   return local.matmul(top.narrow(0, before, triangle.size(0)));
 }
@@ -157,7 +158,11 @@ LeadingComponents leading_components(const Communicator& communicator, const Row
   images.clear();
   auto small = inner(communicator, space, image);
   small = (small + small.t()) / 2;
-  const auto pairs = symmetric_eigen(small);
+  auto pairs = symmetric_eigen(small);
+  // Ranks may not compute alike to the last digit, and equal eigenvalues then have other vectors.
+  pairs.values = pairs.values.contiguous();
+  communicator.broadcast(pairs.values, 0);
+  communicator.broadcast(pairs.vectors, 0);
   const auto rotation = pairs.vectors.narrow(1, 0, options.components);
 
   LeadingComponents result;

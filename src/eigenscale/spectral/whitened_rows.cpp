@@ -32,7 +32,7 @@ void write_whitened(const Communicator& communicator, Run& run, const WhiteningF
   bool finite = true;
   stream.for_each_piece([&](const RowPiece& piece) {
     // What is measured is what is written.
-    const auto own = map.apply(centring(piece.rows)).to(type);
+    const auto own = map.apply(centring(piece.rows.to(map.type()))).to(type);
     finite = finite && all_finite(own);
     if (on_rows) {
       on_rows(own);

@@ -39,6 +39,28 @@ torch::ScalarType product_type(const torch::Tensor& eigenvalues, double epsilon,
   return type == torch::kFloat32 && holds ? torch::kFloat32 : torch::kFloat64;
 }
 
+/// The variances by whose roots a low-rank transform divides, descending. Throws when zca meets a
+/// rest without variance that no epsilon lifts.
+torch::Tensor all_scales(const torch::Tensor& eigenvalues, const WhiteningFit& fit,
+                         const WhiteningOptions& options, std::int64_t features,
+                         torch::ScalarType type) {
+  if (options.method == WhiteningMethod::kPca || options.components >= features) {
+    return eigenvalues;
+  }
+  // The rest is a difference of sums in the type of the rows.
+  const double rounding = type == torch::kFloat32 ? 0x1p-24 : 0x1p-52;
+  const double zero = static_cast<double>(features) * rounding * eigenvalues[0].item<double>();
+  if (fit.epsilon == 0 && fit.rest_variance <= zero) {
+    throw Error(ExitCode::kInput,
+                "the data do not vary beyond their " + std::to_string(options.components) +
+                    " components, which no map can whiten with --epsilon 0; give a positive "
+                    "--epsilon or --method pca",
+                /*agreed=*/true);
+  }
+  const auto rest = torch::full({1}, fit.rest_variance, torch::kFloat64);
+  return std::get<0>(torch::cat({eigenvalues, rest}).sort(0, /*descending=*/true));
+}
+
 }  // namespace
 
 bool without_covariance(WhiteningSolver solver, std::int64_t components, std::int64_t features) {
@@ -117,7 +139,8 @@ WhiteningFit fit_randomized(const RowStream& stream, const torch::Tensor& mean,
     const auto factors = (leading.eigenvalues + fit.epsilon).rsqrt();
     transform.matrix = from_row_blocks(leading.vectors * factors, partition, layout);
   }
-  fit.product = product_type(transform.eigenvalues, fit.epsilon, type);
+  fit.product = product_type(all_scales(transform.eigenvalues, fit, options, features, type),
+                             fit.epsilon, type);
   fit.map = low_rank_map(world, leading.vectors, features, leading.eigenvalues, fit.rest_variance,
                          options, fit.product);
   return fit;

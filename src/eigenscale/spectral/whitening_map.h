@@ -18,6 +18,8 @@ class WhiteningMap {
 
   /// Numbers of a whitened row.
   virtual std::int64_t width() const = 0;
+  /// Type in which rows are to be centred: digits lost there would be blown up.
+  virtual torch::ScalarType type() const = 0;
   /// [collective] This rank's rows (m x D, m may differ between ranks) to m x width.
   virtual torch::Tensor apply(const torch::Tensor& centred) const = 0;
 
@@ -32,6 +34,7 @@ class DenseWhitening final : public WhiteningMap {
   DenseWhitening(DistributedMatrix matrix, bool symmetric)
       : matrix_(std::move(matrix)), symmetric_(symmetric) {}
   std::int64_t width() const override { return matrix_.layout().columns; }
+  torch::ScalarType type() const override { return torch::kFloat64; }
   torch::Tensor apply(const torch::Tensor& centred) const override;
 
  private:
@@ -49,6 +52,7 @@ class LowRankWhitening final : public WhiteningMap {
   LowRankWhitening(torch::Tensor components, torch::Tensor factors, double rest)
       : components_(std::move(components)), factors_(std::move(factors)), rest_(rest) {}
   std::int64_t width() const override { return components_.size(rest_ > 0 ? 0 : 1); }
+  torch::ScalarType type() const override { return components_.scalar_type(); }
   torch::Tensor apply(const torch::Tensor& centred) const override;
 
  private:

@@ -84,6 +84,7 @@ TrainingEnd Trainer::run(const TrainingEvents& events) {
     return TrainingEnd::kPatience;  // ended there before
   }
   if (save_first_) {
+    check_weights();
     save();
     save_first_ = false;
   }
