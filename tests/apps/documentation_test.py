@@ -14,12 +14,14 @@ PAGES = ["README.md"] + sorted("docs/" + name for name in os.listdir(os.path.joi
 # Their commands ran for hours on data that are not here.
 MEASUREMENTS = ("docs/results.md", "docs/performance.md", "docs/decisions.md")
 PROGRAMS = re.compile(r"eigenscale-(cluster|train|compress|whiten|generate|bench|report|info)")
+NO_REPORT = ("eigenscale-generate", "eigenscale-bench")
 SAMPLES, FEATURES = 260, 784
 
 
 def commands(page):
     """Command lines of the code blocks, and the place of the program in each. Left out are those
-    that nobody could type: with an ellipsis, or with a variable of a job script."""
+    that nobody could type: with an ellipsis, or with a variable of a job script; and those of job
+    scripts, which tests/scheduler runs."""
     with open(os.path.join(ROOT, page)) as file:
         text = file.read()
     for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
@@ -34,7 +36,9 @@ def commands(page):
                 continue
             places = [i for i, word in enumerate(words)
                       if PROGRAMS.fullmatch(os.path.basename(word))]
-            if places and "..." not in words and "$" not in " ".join(words[places[0] + 1:]):
+            if not places or words[0] == "--" or words[0].startswith("job-scripts/"):
+                continue
+            if "..." not in words and "$" not in " ".join(words[places[0] + 1:]):
                 yield words, places[0]
 
 
@@ -59,7 +63,11 @@ class Documentation(program.ProgramTest):
         for page in PAGES:
             for words, place in commands(page) if page not in MEASUREMENTS else ():
                 name = os.path.basename(words[place])
-                options = words[place + 1:]
+                options, target = words[place + 1:], None
+                for sign in (">", ">>"):
+                    if sign in options:
+                        target = options[options.index(sign) + 1]
+                        options = options[:options.index(sign)]
                 # One launcher stands for all; the schedulers have tests of their own.
                 ranks = words[words.index("-np") + 1] if "-np" in words else 1
                 if (name, options, ranks) in done:
@@ -70,7 +78,10 @@ class Documentation(program.ProgramTest):
                     run = program.run(name, *options, *more, ranks=ranks, timeout=300,
                                       folder=self.folder)
                     self.assertEqual(run.code, 0, run.errors)
-                    if "--output" in options and name != "eigenscale-generate":
+                    if target:
+                        with open(self.path(target), "a") as file:
+                            file.write(run.output)
+                    if "--output" in options and name not in NO_REPORT:
                         output = options[options.index("--output") + 1]
                         self.assertTrue(os.path.exists(self.path(output + "/report.html")))
         self.assertGreaterEqual(len(done), 10)

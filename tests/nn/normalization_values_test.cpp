@@ -109,14 +109,14 @@ TEST(NormalizationValuesTest, ZcaWhitening) {
         const double mean_variance = covariance.trace().item<double>() / 6;
         return inverse_root(covariance, kEpsilon * (relative ? mean_variance : 1), kept);
       };
-      auto mean = torch::zeros({6, 1}, torch::kFloat64);
+      auto mean = torch::zeros({6}, torch::kFloat64);
       auto covariance = torch::eye(6, torch::kFloat64);
       for (const double scale : {1.0, 3.0}) {
         const auto rows = mixed_rows(11, scale);
         const Statistics batch(rows);
         const auto expected = affine.of((rows - batch.mean).matmul(root(batch.covariance)));
         EXPECT_LE(magnitude(layer.forward(part_of(rows)) - part_of(expected)), kRounding * 100);
-        mean = average(mean, batch.mean.unsqueeze(1));
+        mean = average(mean, batch.mean);
         covariance = average(covariance, batch.covariance);
         EXPECT_LE(magnitude(layer.named_buffers()["running_mean"] - mean), kRounding);
         EXPECT_LE(magnitude(layer.named_buffers()["running_matrix"][0] - covariance),
@@ -140,8 +140,8 @@ TEST(NormalizationValuesTest, PcaDenoising) {
   PcaDenoising layer(world(),
                      {.channels = 6, .epsilon = kEpsilon, .momentum = kMomentum, .components = 2});
   const auto affine = set_affine(layer);
-  auto mean = torch::zeros({6, 1}, torch::kFloat64);
-  auto variance = torch::ones({6, 1}, torch::kFloat64);
+  auto mean = torch::zeros({6}, torch::kFloat64);
+  auto variance = torch::ones({6}, torch::kFloat64);
   auto projector = torch::eye(6, torch::kFloat64);
   for (const double scale : {1.0, 3.0}) {
     const auto rows = mixed_rows(11, scale);
@@ -153,8 +153,8 @@ TEST(NormalizationValuesTest, PcaDenoising) {
     const auto projection = leading.matmul(leading.t());
     const auto expected = affine.of(((rows - batch.mean) / deviation).matmul(projection));
     EXPECT_LE(magnitude(layer.forward(part_of(rows)) - part_of(expected)), kRounding * 10);
-    mean = average(mean, batch.mean.unsqueeze(1));
-    variance = average(variance, batch.covariance.diagonal().unsqueeze(1));
+    mean = average(mean, batch.mean);
+    variance = average(variance, batch.covariance.diagonal());
     projector = average(projector, projection);
     EXPECT_LE(magnitude(layer.named_buffers()["running_mean"] - mean), kRounding);
     EXPECT_LE(magnitude(layer.named_buffers()["running_variance"] - variance), kRounding * 100);

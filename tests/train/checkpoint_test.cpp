@@ -252,9 +252,9 @@ TEST_F(DamagedCheckpoint, OfAnotherRun) {
   EXPECT_THAT(message_after([](const fs::path&) {}),
               HasSubstr("it has nesterov false, but now it is true"));
   options_.optimizer.nesterov = false;
-  options_.micro_batch = 3;
+  options_.micro_batch = 4;
   EXPECT_THAT(message_after([](const fs::path&) {}),
-              HasSubstr("it has micro-batch 0, but now it is 3"));
+              HasSubstr("it has micro-batch 0, but now it is 4"));
   options_.micro_batch = 0;
   options_.reducer.wire_type = torch::kBFloat16;
   EXPECT_THAT(message_after([](const fs::path&) {}),
