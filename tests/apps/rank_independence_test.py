@@ -41,13 +41,12 @@ class RankIndependence(program.ProgramTest):
                 continue
             self.assertEqual(labels, reference_labels, f"{ranks} {grid}")
             self.assertEqual(len(losses), len(reference))
-            print("MAXREL", ranks, grid, max(abs(m-o)/abs(o) for m,o in zip(losses,reference)))
             for mine, other in zip(losses, reference):
                 self.assertAlmostEqual(mine, other, delta=bound * abs(other), msg=f"{ranks} {grid}")
 
     def test_single_precision(self):
         # Single precision rounds at 6e-8; one hundred steps of Adam let that grow to 8e-6 (measured).
-        self.compare(1e-5, "--pretrain-epochs", 30, "--finetune-steps", 30)
+        self.compare(1e-5, "--pretrain-epochs", 50, "--finetune-steps", 50)
 
     def test_double_precision(self):
         # 150 epochs and 150 steps differed by 1.5e-14. A sum that is not the same on all ranks would

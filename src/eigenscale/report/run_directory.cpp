@@ -9,6 +9,7 @@
 #include "eigenscale/comm/agreement.h"
 #include "eigenscale/comm/environment.h"
 #include "eigenscale/comm/gather_texts.h"
+#include "eigenscale/comm/watchdog.h"
 #include "eigenscale/core/atomic_file.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/core/version.h"
@@ -72,7 +73,11 @@ RunDirectory::RunDirectory(const Communicator& communicator, fs::path path,
 
 void RunDirectory::claim(const std::string& program, const std::string& configuration,
                          const RunFiles& files) {
-  on_first_rank(communicator_, [&] { prepare(program, files); });
+  {
+    // Only time can tell whether a holder on another host lives, and the other ranks wait beside.
+    const WatchedCall watched("waiting for the lock of --output", 0, RunLock::Times().stale + 10);
+    on_first_rank(communicator_, [&] { prepare(program, files); });
+  }
   write_setting(program, configuration, files);
 }
 
