@@ -30,10 +30,11 @@ namespace eigenscale {
 namespace {
 
 // Unit rows of a rank that stay in memory, and are read again from the file in every pass beyond.
-// So many always, and more where memory is plenty: reading, mapping and scaling rows takes longer
-// than a pass of refinement.
+// So many always, and a share of the memory where making a row takes longer than a pass of
+// refinement over it: wide rows, mapped and encoded ones.
 constexpr std::int64_t kHeldBytes = std::int64_t{128} << 20;
 constexpr double kHeldShare = 0.125;
+constexpr std::int64_t kDearFeatures = 64;
 
 nlohmann::json metrics_json(const ClusteringMetrics& metrics) {
   return {{"accuracy", metrics.accuracy}, {"nmi", metrics.nmi}, {"ari", metrics.ari}};
@@ -177,7 +178,8 @@ class LandmarkRun {
     streamed_ = std::make_unique<UnitRows>(*features_, model_.constant);
     const std::int64_t bytes = partition_->block() * streamed_->features() *
                                static_cast<std::int64_t>(torch::elementSize(type_));
-    const double spare = available_memory_per_rank(world_) * kHeldShare;
+    const bool dear = raw_->features() >= kDearFeatures;
+    const double spare = dear ? available_memory_per_rank(world_) * kHeldShare : 0;
     held_ = bytes <= std::max(kHeldBytes, static_cast<std::int64_t>(spare));
     if (held_) {
       unit_ = std::make_unique<MemoryRows>(hold_rows(world_, *streamed_, type_));
