@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "eigenscale/cluster/clustering_summary.h"
 #include "eigenscale/cluster/metrics.h"
 #include "eigenscale/cluster/row_labelling.h"
 #include "eigenscale/cluster/subspace_model.h"
@@ -60,8 +61,7 @@ ExitCode run_assignment(const Communicator& world, const RunOptions& run_options
   if (classes) {
     const auto metrics = clustering_metrics(confusion_matrix(world, labelling.labels, *classes));
     findings.metrics[""] = metrics;
-    summary["metrics"] = {
-        {"accuracy", metrics.accuracy}, {"nmi", metrics.nmi}, {"ari", metrics.ari}};
+    summary["metrics"] = metrics_json(metrics);
   }
   summary["metrics"]["objective"] = labelling.objective;
   summary["metrics"]["suspected_outliers"] = findings.residuals.suspected_outliers;

@@ -6,6 +6,7 @@
 
 #include "eigenscale/cluster/assignment_run.h"
 #include "eigenscale/cluster/clustering_report.h"
+#include "eigenscale/cluster/clustering_summary.h"
 #include "eigenscale/cluster/encoder_preparation.h"
 #include "eigenscale/cluster/landmark_run.h"
 #include "eigenscale/cluster/memory_estimate.h"
@@ -43,10 +44,6 @@ void check_data(const Communicator& world, const ClusteringRunOptions& options,
                           : "single precision (--precision double keeps more digits)") +
                      ", there is nothing to cluster");
   }
-}
-
-nlohmann::json to_json(const ClusteringMetrics& metrics) {
-  return {{"accuracy", metrics.accuracy}, {"nmi", metrics.nmi}, {"ari", metrics.ari}};
 }
 
 void warn(Run& run, const ClusteringOptions& options, const ClusteringResult& result) {
@@ -147,13 +144,7 @@ class ClusteringRun {
     events.phase = [this](const std::string& phase) { run_.phase(phase); };
     events.epoch = [this](const EpochReport& epoch) {
       history_.epochs.push_back(epoch);
-      run_.log({{"phase", "pretrain"},
-                {"initialization", epoch.initialization},
-                {"epoch", epoch.epoch},
-                {"loss", epoch.loss},
-                {"rmse", epoch.rmse}});
-      run_.progress("pretrain", settings_.pretrain_epochs, epoch.epoch,
-                    fmt::format("RMSE {:.5g}", epoch.rmse));
+      log_epoch(run_, epoch, settings_.pretrain_epochs);
       return true;
     };
     events.step = [this](const FineTuningStep& step) {
@@ -179,44 +170,16 @@ class ClusteringRun {
   void finish(const Samples& samples, const ClusteringOptions& clustering,
               const ClusteringResult& result) {
     auto& summary = run_.summary();
-    for (const auto& [name, metrics] : result.metrics) {
-      if (name.empty()) {
-        summary["metrics"].update(to_json(metrics));
-      } else {
-        summary["metrics"][name] = to_json(metrics);
-      }
-    }
     summary["choices"] = result.choices;
     summary["choices"]["grid"] =
         std::to_string(clustering.grid_rows) + "x" + std::to_string(clustering.grid_columns);
     summary["choices"]["landmarks"] = samples.partition.rows();
-    if (result.pretraining) {
-      summary["choices"]["pretraining_batch"] = clustering.settings.pretrain_batch;
-      summary["choices"]["pretraining_epochs"] = result.pretraining->last.epoch;
-      summary["choices"]["pretraining_rmse"] = result.pretraining->last.rmse;
-      summary["choices"]["pretraining_stopped_by"] = result.pretraining->stopped_by;
-    }
+    summarize_pretraining(run_, result.pretraining, clustering.settings.pretrain_batch);
     warn(run_, clustering, result);
-    announce(summary["metrics"]);
+    summarize_metrics(run_, result.metrics);
     run_.finish([&](const nlohmann::json& whole) {
       return clustering_report(world_, samples, clustering, result, history_, whole);
     });
-  }
-
-  static void announce(const nlohmann::json& metrics) {
-    const auto line = [](const std::string& name, const nlohmann::json& value) {
-      spdlog::info("  {:<26} accuracy {:.4f}  NMI {:.4f}  ARI {:.4f}", name,
-                   value["accuracy"].get<double>(), value["nmi"].get<double>(),
-                   value["ari"].get<double>());
-    };
-    for (const auto& [name, value] : metrics.items()) {
-      if (value.is_object()) {
-        line(name, value);
-      }
-    }
-    if (metrics.contains("accuracy")) {
-      line("result", metrics);
-    }
   }
 
   const Communicator& world_;

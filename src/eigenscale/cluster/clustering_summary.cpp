@@ -1,0 +1,54 @@
+#include "eigenscale/cluster/clustering_summary.h"
+
+#include "eigenscale/core/log.h"
+
+namespace eigenscale {
+namespace {
+
+void announce(const std::string& name, const ClusteringMetrics& metrics) {
+  spdlog::info("  {:<26} accuracy {:.4f}  NMI {:.4f}  ARI {:.4f}", name, metrics.accuracy,
+               metrics.nmi, metrics.ari);
+}
+
+}  // namespace
+
+nlohmann::json metrics_json(const ClusteringMetrics& metrics) {
+  return {{"accuracy", metrics.accuracy}, {"nmi", metrics.nmi}, {"ari", metrics.ari}};
+}
+
+void summarize_metrics(Run& run, const std::map<std::string, ClusteringMetrics>& metrics) {
+  auto& summary = run.summary()["metrics"];
+  for (const auto& [name, values] : metrics) {
+    if (name.empty()) {
+      summary.update(metrics_json(values));
+    } else {
+      summary[name] = metrics_json(values);
+      announce(name, values);
+    }
+  }
+  if (const auto result = metrics.find(""); result != metrics.end()) {
+    announce("result", result->second);
+  }
+}
+
+void summarize_pretraining(Run& run, const std::optional<PretrainingResult>& result,
+                           std::int64_t batch) {
+  if (result) {
+    auto& choices = run.summary()["choices"];
+    choices["pretraining_batch"] = batch;
+    choices["pretraining_epochs"] = result->last.epoch;
+    choices["pretraining_rmse"] = result->last.rmse;
+    choices["pretraining_stopped_by"] = result->stopped_by;
+  }
+}
+
+void log_epoch(Run& run, const EpochReport& epoch, std::int64_t most_epochs) {
+  run.log({{"phase", "pretrain"},
+           {"initialization", epoch.initialization},
+           {"epoch", epoch.epoch},
+           {"loss", epoch.loss},
+           {"rmse", epoch.rmse}});
+  run.progress("pretrain", most_epochs, epoch.epoch, fmt::format("RMSE {:.5g}", epoch.rmse));
+}
+
+}  // namespace eigenscale

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "eigenscale/cluster/metrics.h"
+#include "eigenscale/report/run.h"
+#include "eigenscale/train/pretraining.h"
+
+namespace eigenscale {
+
+/// What runs that cluster tell in the same words.
+
+/// [local] accuracy, nmi and ari.
+nlohmann::json metrics_json(const ClusteringMetrics& metrics);
+
+/// [local] The summary's metrics by name ("": the result), and a line of the log for each.
+void summarize_metrics(Run& run, const std::map<std::string, ClusteringMetrics>& metrics);
+
+/// [local] The summary's choices of pre-training by batches of `batch` samples, if there was any.
+void summarize_pretraining(Run& run, const std::optional<PretrainingResult>& result,
+                           std::int64_t batch);
+
+/// [local] An epoch of at most `most_epochs` of pre-training: its line of metrics.jsonl, progress.
+void log_epoch(Run& run, const EpochReport& epoch, std::int64_t most_epochs);
+
+}  // namespace eigenscale

@@ -1,0 +1,110 @@
+#include "eigenscale/cluster/run_rows.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "eigenscale/cluster/landmarks.h"
+#include "eigenscale/comm/agreement.h"
+#include "eigenscale/comm/memory_check.h"
+#include "eigenscale/core/errors.h"
+#include "eigenscale/data/row_stream.h"
+
+namespace eigenscale {
+namespace {
+
+// Unit rows of a rank that stay in memory, and are read again from the file in every pass beyond.
+// So many always, and a share of the memory where making a row takes longer than a pass of
+// refinement over it: wide rows, mapped and encoded ones.
+constexpr std::int64_t kHeldBytes = std::int64_t{128} << 20;
+constexpr double kHeldShare = 0.125;
+constexpr std::int64_t kDearFeatures = 64;
+
+}  // namespace
+
+RunRows::RunRows(const Communicator& world, const ClusteringRunOptions& options)
+    : world_(world),
+      options_(options),
+      type_(options.clustering.precision),
+      source_(open_sample_sources(world, options.data)),
+      partition_(source_->rows(), world.size()),
+      sample_shape_(source_->row_shape()),
+      raw_(std::make_unique<FileRows>(*source_, partition_.range(world.rank()), options.scale)) {
+  on_all_ranks(world_, [&] {
+    const std::int64_t clusters = options_.clustering.clusters;
+    if (clusters > partition_.rows()) {
+      throw InputError("--clusters is " + std::to_string(clusters) + " but '" +
+                       options_.data_name() + "' has " + std::to_string(partition_.rows()) +
+                       " samples");
+    }
+    if (raw_->features() < 1) {
+      throw InputError("'" + options_.data_name() + "' has samples without elements");
+    }
+  });
+}
+
+torch::Tensor RunRows::hold(const RowProvider& rows) const {
+  auto held = torch::empty({rows.rows(), rows.features()}, type_);
+  RowStream(world_, rows, {.type = type_}).for_each_piece([&](const RowPiece& piece) {
+    held.narrow(0, piece.range.begin, piece.range.size()).copy_(piece.rows);
+  });
+  return held;
+}
+
+/// Root mean square of the lengths of a fixed sample of the rows' features.
+double RunRows::typical_length() const {
+  const auto sample = draw_rows(partition_.rows(), std::min<std::int64_t>(10000, partition_.rows()),
+                                options_.clustering.seed, "lengths");
+  double sum = 0;
+  on_all_ranks(world_, [&] {
+    sum =
+        features_->read_at(own_positions(partition_.range(world_.rank()), sample), torch::kFloat64)
+            .square()
+            .sum()
+            .item<double>();
+  });
+  return std::sqrt(all_reduce(world_, sum) / static_cast<double>(sample.size()));
+}
+
+void RunRows::make_unit_rows(SubspaceModel& model) {
+  features_ = std::make_unique<FeatureRows>(*raw_, partition_.range(world_.rank()).begin, model);
+  if (options_.affine) {
+    model.constant = typical_length();
+  }
+  streamed_ = std::make_unique<UnitRows>(*features_, model.constant);
+  const std::int64_t bytes = partition_.block() * streamed_->features() *
+                             static_cast<std::int64_t>(torch::elementSize(type_));
+  const bool dear = raw_->features() >= kDearFeatures;
+  const double spare = dear ? available_memory_per_rank(world_) * kHeldShare : 0;
+  held_ = bytes <= std::max(kHeldBytes, static_cast<std::int64_t>(spare));
+  unit_ = streamed_.get();
+  if (held_) {
+    in_memory_ = std::make_unique<MemoryRows>(hold(*streamed_));
+    unit_ = in_memory_.get();
+  }
+  require_room(unit_->features());
+}
+
+std::int64_t RunRows::bytes_of_rank() const {
+  return partition_.block() *
+         (12 + (held_ ? unit_->features() * static_cast<std::int64_t>(torch::elementSize(type_))
+                      : std::int64_t{0}));
+}
+
+void RunRows::require_room(std::int64_t features) const {
+  const auto dimension = options_.overrides.subspace_dim;
+  if (dimension && *dimension >= features) {
+    throw Error(ExitCode::kInput,
+                "--subspace-dim is " + std::to_string(*dimension) + " but the rows of '" +
+                    options_.data_name() + "' have " + std::to_string(features) +
+                    " features; subspaces must have fewer",
+                true);
+  }
+  if (features < 2) {
+    throw Error(ExitCode::kInput,
+                "the rows of '" + options_.data_name() +
+                    "' are single numbers: there are no subspaces in one dimension",
+                true);
+  }
+}
+
+}  // namespace eigenscale
