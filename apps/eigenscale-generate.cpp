@@ -54,9 +54,9 @@ ExitCode run_generation(const Communicator& world, const RunOptions& options,
                               {"ambient_dim", synthetic.ambient_dim},
                               {"subspace_dim", synthetic.subspace_dim},
                               {"clusters", synthetic.clusters}};
-  spdlog::info("{} samples of {} numbers in {} clusters: {}, labels.npy and bases.npy",
-               synthetic.samples, synthetic.ambient_dim, synthetic.clusters,
-               run.file("data.npy").string());
+  log_info("{} samples of {} numbers in {} clusters: {}, labels.npy and bases.npy",
+           synthetic.samples, synthetic.ambient_dim, synthetic.clusters,
+           run.file("data.npy").string());
   run.finish();
   return ExitCode::kDone;
 }

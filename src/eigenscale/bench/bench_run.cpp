@@ -14,7 +14,7 @@
 namespace eigenscale {
 namespace {
 
-std::string size_text(const Suite::Size& size) { return fmt::format("{}", fmt::join(size, "x")); }
+std::string size_text(const Suite::Size& size) { return joined(size, "x"); }
 
 /// all_reduce of 4096: 4.91 us (4.80 to 5.20), 0.83 GB/s, 0.95 of MPI_Allreduce
 std::string line_for_people(const Suite::Size& size, const std::vector<Contender>& contenders,
@@ -22,10 +22,10 @@ std::string line_for_people(const Suite::Size& size, const std::vector<Contender
   const auto& contender = contenders[which];
   const auto& seconds = measurements[which].seconds;
   const auto [least, most] = std::ranges::minmax(seconds);
-  auto text = fmt::format("{:<28} {:>14} {:>10.4g} ms ({:.4g} to {:.4g})", contender.name,
+  auto text = format_text("{:<28} {:>14} {:>10.4g} ms ({:.4g} to {:.4g})", contender.name,
                           size_text(size), 1e3 * median(seconds), 1e3 * least, 1e3 * most);
   if (contender.flop > 0 || contender.bytes > 0) {
-    text += fmt::format(", {:.3g} {}", 1e-9 * rate(contender, median(seconds)),
+    text += format_text(", {:.3g} {}", 1e-9 * rate(contender, median(seconds)),
                         contender.flop > 0 ? "GFLOP/s" : "GB/s");
   }
   std::vector<double> fractions;
@@ -35,10 +35,10 @@ std::string line_for_people(const Suite::Size& size, const std::vector<Contender
     }
   }
   if (!fractions.empty()) {
-    text += fmt::format(", {:.2f} of {}", median(fractions), contender.limit);
+    text += format_text(", {:.2f} of {}", median(fractions), contender.limit);
   }
   if (measurements[which].error) {
-    text += fmt::format(", error {:.1e}", *measurements[which].error);
+    text += format_text(", error {:.1e}", *measurements[which].error);
   }
   return text;
 }

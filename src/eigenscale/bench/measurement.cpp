@@ -31,7 +31,7 @@ void check_result(const Communicator& world, const Contender& contender, double 
       [&] {
         if (!(error <= contender.bound)) {
           throw NumericalError(
-              fmt::format("{}: the result is off by {:.3g}; expected at most {:.3g}",
+              format_text("{}: the result is off by {:.3g}; expected at most {:.3g}",
                           contender.name, error, contender.bound));
         }
       },

@@ -1,7 +1,5 @@
 #include "eigenscale/bench/prediction.h"
 
-#include <spdlog/fmt/fmt.h>
-
 #include <algorithm>
 #include <cmath>
 #include <fstream>
@@ -10,6 +8,7 @@
 
 #include "eigenscale/bench/measurement.h"
 #include "eigenscale/core/errors.h"
+#include "eigenscale/core/format.h"
 #include "eigenscale/core/number_text.h"
 #include "eigenscale/linalg/process_grid.h"
 
@@ -174,13 +173,13 @@ MachineRates read_rates(const PredictionOptions& options) {
 
 std::string predict(const PredictionOptions& options) {
   const auto rates = read_rates(options);
-  std::string text = fmt::format("{}, {}; {:.3g} GFLOP/s a rank", options.phase,
-                                 fmt::join(options.size, " x "), 1e-9 * rates.flop);
+  std::string text = format_text("{}, {}; {:.3g} GFLOP/s a rank", options.phase,
+                                 joined(options.size, " x "), 1e-9 * rates.flop);
   if (rates.bandwidth > 0) {
-    text += fmt::format(", {:.3g} GB/s a link, {:.3g} us a collective of two",
+    text += format_text(", {:.3g} GB/s a link, {:.3g} us a collective of two",
                         1e-9 * rates.bandwidth, 1e6 * rates.latency);
   }
-  text += fmt::format("\n{:>7} {:>11} {:>12} {:>13} {:>10} {:>10} {:>14} {:>12}  {}\n", "ranks",
+  text += format_text("\n{:>7} {:>11} {:>12} {:>13} {:>10} {:>10} {:>14} {:>12}  {}\n", "ranks",
                       "seconds", "computation", "communication", "reading", "efficiency",
                       "memory a rank", "MB a link", "most");
   double base = 0;
@@ -190,7 +189,7 @@ std::string predict(const PredictionOptions& options) {
     const double compute = cost.flop / rates.flop;
     const double reading = rates.disk > 0 ? cost.read / rates.disk : 0;
     base = base > 0 ? base : seconds * static_cast<double>(ranks);
-    text += fmt::format(
+    text += format_text(
         "{:>7} {:>11.4g} {:>12.4g} {:>13.4g} {:>10.4g} {:>10.2f} {:>14} {:>12.4g}  {}\n", ranks,
         seconds, compute, seconds - compute - reading, reading,
         base / (seconds * static_cast<double>(ranks)), bytes_text(cost.memory), 1e-6 * cost.wire,

@@ -48,8 +48,8 @@ ExitCode run_assignment(const Communicator& world, const RunOptions& run_options
   }
   run.claim({.inputs = options.inputs(path.string()),
              .outputs = {"labels.npy", "residuals.npy", "embedding.npy"}});
-  spdlog::info("{} samples of {} numbers by {} subspaces of dimension {}", partition.rows(),
-               raw.features(), model.clusters(), model.bases.size(2));
+  log_info("{} samples of {} numbers by {} subspaces of dimension {}", partition.rows(),
+           raw.features(), model.clusters(), model.bases.size(2));
 
   run.phase("assign");
   const FeatureRows features(raw, own.begin, model);

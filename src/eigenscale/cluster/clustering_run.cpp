@@ -91,10 +91,10 @@ class ClusteringRun {
     run_.claim({.inputs = options_.inputs(clustering.pretrained),
                 .outputs = {"labels.npy", "embedding.npy", "pretrained.safetensors"}});
     run_.open_log();
-    spdlog::info("{} samples of {} numbers in {} clusters on {} ranks, grid {}x{}, {} threads each",
-                 samples.partition.rows(), clustering.autoencoder.features, clustering.clusters,
-                 world_.size(), clustering.grid_rows, clustering.grid_columns,
-                 torch::get_num_threads());
+    log_info("{} samples of {} numbers in {} clusters on {} ranks, grid {}x{}, {} threads each",
+             samples.partition.rows(), clustering.autoencoder.features, clustering.clusters,
+             world_.size(), clustering.grid_rows, clustering.grid_columns,
+             torch::get_num_threads());
 
     ClusteringResult result = cluster_samples(world_, samples, classes, clustering, events());
     run_.phase("write");
@@ -156,7 +156,7 @@ class ClusteringRun {
                 {"self_expression", step.self_expression},
                 {"coefficient_penalty", step.coefficient_penalty}});
       run_.progress("finetune", settings_.finetune_steps, step.step,
-                    fmt::format("loss {:.6g}", step.loss));
+                    format_text("loss {:.6g}", step.loss));
       return true;
     };
     events.pretrained = [this](Autoencoder& autoencoder) {

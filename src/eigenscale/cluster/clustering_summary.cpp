@@ -6,8 +6,8 @@ namespace eigenscale {
 namespace {
 
 void announce(const std::string& name, const ClusteringMetrics& metrics) {
-  spdlog::info("  {:<26} accuracy {:.4f}  NMI {:.4f}  ARI {:.4f}", name, metrics.accuracy,
-               metrics.nmi, metrics.ari);
+  log_info("  {:<26} accuracy {:.4f}  NMI {:.4f}  ARI {:.4f}", name, metrics.accuracy, metrics.nmi,
+           metrics.ari);
 }
 
 }  // namespace
@@ -48,7 +48,7 @@ void log_epoch(Run& run, const EpochReport& epoch, std::int64_t most_epochs) {
            {"epoch", epoch.epoch},
            {"loss", epoch.loss},
            {"rmse", epoch.rmse}});
-  run.progress("pretrain", most_epochs, epoch.epoch, fmt::format("RMSE {:.5g}", epoch.rmse));
+  run.progress("pretrain", most_epochs, epoch.epoch, format_text("RMSE {:.5g}", epoch.rmse));
 }
 
 }  // namespace eigenscale

@@ -109,13 +109,13 @@ class LandmarkRun {
     const auto mebibytes = [](std::int64_t bytes) {
       return std::max<std::int64_t>(1, bytes >> 20);
     };
-    spdlog::info("{} samples of {} numbers in {} clusters on {} ranks, {} threads each",
-                 rows_->partition().rows(), rows_->raw().features(), options_.clustering.clusters,
-                 world_.size(), torch::get_num_threads());
+    log_info("{} samples of {} numbers in {} clusters on {} ranks, {} threads each",
+             rows_->partition().rows(), rows_->raw().features(), options_.clustering.clusters,
+             world_.size(), torch::get_num_threads());
     if (model_.directions.defined()) {
-      spdlog::info("rows are reduced to their {} leading directions", model_.directions.size(1));
+      log_info("rows are reduced to their {} leading directions", model_.directions.size(1));
     }
-    spdlog::info(
+    log_info(
         "self-expression: {}; memory of a rank: about {} MiB for landmarks, {} MiB for its rows, "
         "which are {}",
         choice_.reason, mebibytes(landmark_bytes(choice_.count, world_.size())),
@@ -142,9 +142,9 @@ class LandmarkRun {
                                     .draws = all ? 1 : options_.landmark_draws,
                                     .dimension = options_.overrides.subspace_dim.value_or(0)},
                                    [this](const std::string& phase) { run_.phase(phase); });
-    spdlog::info("best start: {} (objective {:.4g}), dimension {}",
-                 landmarks_.candidates[landmarks_.best].start,
-                 landmarks_.candidates[landmarks_.best].objective, landmarks_.dimension);
+    log_info("best start: {} (objective {:.4g}), dimension {}",
+             landmarks_.candidates[landmarks_.best].start,
+             landmarks_.candidates[landmarks_.best].objective, landmarks_.dimension);
   }
 
   void refine() {
@@ -158,7 +158,7 @@ class LandmarkRun {
                     {"changed", pass.changed},
                     {"refilled", pass.refilled}});
           run_.progress("refine", kRefinement.most_passes, pass.pass,
-                        fmt::format("objective {:.4g}, {:.3g} % changed", pass.objective,
+                        format_text("objective {:.4g}, {:.3g} % changed", pass.objective,
                                     100 * pass.changed));
         });
     passes_ = std::move(refined.passes);

@@ -38,8 +38,7 @@ MemoryNeed memory_for_coefficients(std::int64_t samples, bool closed_form,
 
 void require_memory_for_coefficients(const Communicator& world, std::int64_t samples,
                                      bool closed_form, torch::ScalarType precision) {
-  spdlog::info("{}",
-               require_memory(world, memory_for_coefficients(samples, closed_form, precision)));
+  log_info("{}", require_memory(world, memory_for_coefficients(samples, closed_form, precision)));
 }
 
 }  // namespace eigenscale

@@ -5,11 +5,10 @@
 #include <numbers>
 #include <utility>
 
-#include <spdlog/fmt/fmt.h>
-
 #include "eigenscale/cluster/landmarks.h"
 #include "eigenscale/cluster/subspace_assignment.h"
 #include "eigenscale/comm/agreement.h"
+#include "eigenscale/core/format.h"
 #include "eigenscale/report/html_report.h"
 #include "eigenscale/report/png.h"
 #include "eigenscale/report/svg_plot.h"
@@ -79,9 +78,9 @@ void add_subspace_ablation(HtmlReport& page,
   std::vector<std::vector<std::string>> rows = {{"", "accuracy", "NMI", "ARI"}};
   for (const auto& [key, name] : names) {
     if (const auto found = metrics.find(key); found != metrics.end()) {
-      rows.push_back({name, fmt::format("{:.4f}", found->second.accuracy),
-                      fmt::format("{:.4f}", found->second.nmi),
-                      fmt::format("{:.4f}", found->second.ari)});
+      rows.push_back({name, format_text("{:.4f}", found->second.accuracy),
+                      format_text("{:.4f}", found->second.nmi),
+                      format_text("{:.4f}", found->second.ari)});
     }
   }
   if (rows.size() > 1) {
@@ -187,7 +186,7 @@ void add_search(HtmlReport& page, const SubspaceFindings& findings) {
   }
   std::vector<std::vector<std::string>> rows = {{"start", "objective on the common sample"}};
   for (const auto& candidate : findings.landmarks->candidates) {
-    rows.push_back({candidate.start, fmt::format("{:.6g}", candidate.objective)});
+    rows.push_back({candidate.start, format_text("{:.6g}", candidate.objective)});
   }
   page.add_table(
       "Starts", "Each was refined on its landmarks; the smallest objective won, no label was seen.",
@@ -255,16 +254,16 @@ std::string subspace_report(const Communicator& world, const RowPartition& parti
   }
   HtmlReport page(
       "Subspace clustering",
-      fmt::format("{} samples in {} subspaces of dimension {}, {} ranks", partition.rows(),
+      format_text("{} samples in {} subspaces of dimension {}, {} ranks", partition.rows(),
                   model.clusters(), model.bases.size(2), world.size()));
   if (const auto metrics = findings.metrics.find(""); metrics != findings.metrics.end()) {
-    page.add_figure(fmt::format("{:.2f} %", 100 * metrics->second.accuracy), "accuracy");
-    page.add_figure(fmt::format("{:.3f}", metrics->second.nmi), "NMI");
+    page.add_figure(format_text("{:.2f} %", 100 * metrics->second.accuracy), "accuracy");
+    page.add_figure(format_text("{:.3f}", metrics->second.nmi), "NMI");
   }
-  page.add_figure(fmt::format("{:.3g}", findings.labelling->objective), "mean residual");
-  page.add_figure(fmt::format("{:.1f} s", summary["seconds"]["total"].get<double>()), "time");
+  page.add_figure(format_text("{:.3g}", findings.labelling->objective), "mean residual");
+  page.add_figure(format_text("{:.1f} s", summary["seconds"]["total"].get<double>()), "time");
   page.add_figure(
-      fmt::format("{:.0f} MiB", summary["peak_memory_bytes"]["max_rank"].get<double>() / 1048576),
+      format_text("{:.0f} MiB", summary["peak_memory_bytes"]["max_rank"].get<double>() / 1048576),
       "memory per rank");
   for (const auto& warning : summary["warnings"]) {
     page.add_warning(warning.get<std::string>());
@@ -284,7 +283,7 @@ std::string subspace_report(const Communicator& world, const RowPartition& parti
   add_search(page, findings);
   std::vector<std::vector<std::string>> seconds = {{"phase", "seconds"}};
   for (const auto& [phase, value] : summary["seconds"].items()) {
-    seconds.push_back({phase, fmt::format("{:.2f}", value.get<double>())});
+    seconds.push_back({phase, format_text("{:.2f}", value.get<double>())});
   }
   page.add_table("Time", "The slowest rank of each phase.", seconds);
   return page.html();

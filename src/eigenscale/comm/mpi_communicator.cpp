@@ -39,8 +39,7 @@ class MpiWork final : public Work {
   ~MpiWork() override {
     if (!std::ranges::all_of(pending_.requests,
                              [](MPI_Request request) { return request == MPI_REQUEST_NULL; })) {
-      spdlog::error("{} of {} bytes was started and never waited for", pending_.call,
-                    pending_.bytes);
+      log_error("{} of {} bytes was started and never waited for", pending_.call, pending_.bytes);
       abandon(std::move(pending_), std::move(tensors_));
     }
   }

@@ -124,7 +124,7 @@ struct NcclCommunicator::State {
   }
   ~State() {
     if (pending) {
-      spdlog::error("{} was enqueued and never waited for", call);
+      log_error("{} was enqueued and never waited for", call);
     }
   }
   State(const State&) = delete;

@@ -1,9 +1,8 @@
 #include "eigenscale/compress/compression_report.h"
 
-#include <spdlog/fmt/fmt.h>
-
 #include <algorithm>
 
+#include "eigenscale/core/format.h"
 #include "eigenscale/core/number_text.h"
 #include "eigenscale/report/html_report.h"
 #include "eigenscale/report/svg_plot.h"
@@ -19,7 +18,7 @@ Rows comparison(const Json& after) {
   Rows rows = {{"", "before", "after", "after / before"}};
   const auto add = [&](const char* name, double a, double b, const std::string& unit) {
     rows.push_back({name, short_number(a) + unit, short_number(b) + unit,
-                    a > 0 ? fmt::format("{:.3f}", b / a) : "-"});
+                    a > 0 ? format_text("{:.3f}", b / a) : "-"});
   };
   const auto both = [&](const char* name, const char* key, double factor, const char* unit) {
     add(name, factor * before[key].get<double>(), factor * after[key].get<double>(), unit);
@@ -43,7 +42,7 @@ Rows comparison(const Json& after) {
 
 std::string compression_report(const std::string& model, const Json& summary) {
   const auto& metrics = summary["metrics"];
-  HtmlReport report("Compression of " + model, fmt::format("eigenscale-compress {} on {} ranks",
+  HtmlReport report("Compression of " + model, format_text("eigenscale-compress {} on {} ranks",
                                                            summary["version"].get<std::string>(),
                                                            summary["ranks"].get<int>()));
   for (const auto& warning : summary["warnings"]) {
@@ -51,14 +50,14 @@ std::string compression_report(const std::string& model, const Json& summary) {
   }
   const double share = metrics["parameters"].get<double>() /
                        std::max(1.0, metrics["before"]["parameters"].get<double>());
-  report.add_figure(fmt::format("{:.1f} %", 100 * (1 - share)), "of the parameters are gone");
+  report.add_figure(format_text("{:.1f} %", 100 * (1 - share)), "of the parameters are gone");
   if (metrics.contains("accuracy")) {
-    report.add_figure(fmt::format("{:.2f} %", 100 * metrics["accuracy"].get<double>()),
-                      fmt::format("accuracy; {:.2f} % before",
+    report.add_figure(format_text("{:.2f} %", 100 * metrics["accuracy"].get<double>()),
+                      format_text("accuracy; {:.2f} % before",
                                   100 * metrics["before"]["accuracy"].get<double>()));
   }
   report.add_table("Before and after",
-                   fmt::format("Forward passes in evaluation mode, medians on {} threads.",
+                   format_text("Forward passes in evaluation mode, medians on {} threads.",
                                summary["choices"]["threads"].get<int>()),
                    comparison(metrics));
   Rows neurons = {{"layer", "neurons", "kept"}};
@@ -67,7 +66,7 @@ std::string compression_report(const std::string& model, const Json& summary) {
         {layer["name"].get<std::string>(), layer["neurons"].dump(), layer["kept"].dump()});
   }
   report.add_table("Neurons",
-                   fmt::format("Taking them out changed the outputs by {:.2g} of the largest.",
+                   format_text("Taking them out changed the outputs by {:.2g} of the largest.",
                                metrics["difference"]["removal"].get<double>()),
                    neurons);
   if (!metrics["ranks"].empty()) {
@@ -78,7 +77,7 @@ std::string compression_report(const std::string& model, const Json& summary) {
     }
     report.add_table(
         "Ranks",
-        fmt::format("The smallest rank that holds the wanted share of the squared singular values; "
+        format_text("The smallest rank that holds the wanted share of the squared singular values; "
                     "factorising changed the outputs by {:.2g} of the largest.",
                     metrics["difference"]["factorization"].get<double>()),
         ranks);

@@ -1,7 +1,6 @@
 #include "eigenscale/compress/compression_run.h"
 
 #include <c10/util/accumulate.h>
-#include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
 #include <cmath>
@@ -98,7 +97,7 @@ class CompressionRun {
     const double own = specification_scale(original_.specification);
     scale_ = options_.scale.value_or(own);
     if (says && scale_ != own) {
-      run_.warn(fmt::format("the model was trained with --scale {}; this run has --scale {}", own,
+      run_.warn(format_text("the model was trained with --scale {}; this run has --scale {}", own,
                             scale_));
     }
     if (options_.scale) {
@@ -142,27 +141,27 @@ class CompressionRun {
     removed_ = options_.keep_neurons ? remove_smallest_neurons(model_, *options_.keep_neurons)
                                      : remove_dead_neurons(model_);
     for (const auto& one : removed_) {
-      spdlog::info("{}: {} of {} neurons stay", one.layer, one.after, one.before);
+      log_info("{}: {} of {} neurons stay", one.layer, one.after, one.before);
     }
     after_removal_ = difference(model_);
     if (!options_.keep_neurons && !(after_removal_.relative() <= kLargestDifference)) {
       throw Error(ExitCode::kNumerical,
-                  fmt::format("taking out dead neurons changed the outputs by {:.2g} of the "
+                  format_text("taking out dead neurons changed the outputs by {:.2g} of the "
                               "largest; expected at most {:.0g}. Nothing was written",
                               after_removal_.relative(), kLargestDifference),
                   /*agreed=*/true);
     }
-    spdlog::info("outputs differ by {:.2g} of the largest", after_removal_.relative());
+    log_info("outputs differ by {:.2g} of the largest", after_removal_.relative());
   }
 
   void factorize_layers() {
     ranks_ = factorize(model_, *options_.energy);
     for (const auto& one : ranks_) {
-      spdlog::info("{}: rank {} of {} holds the energy; {}", one.layer, one.rank, one.full,
-                   one.factorized ? "factorised" : "left, since two layers would not be smaller");
+      log_info("{}: rank {} of {} holds the energy; {}", one.layer, one.rank, one.full,
+               one.factorized ? "factorised" : "left, since two layers would not be smaller");
     }
     after_factorization_ = difference(model_);
-    spdlog::info("outputs differ by {:.2g} of the largest", after_factorization_->relative());
+    log_info("outputs differ by {:.2g} of the largest", after_factorization_->relative());
   }
 
   void fine_tune() {
@@ -184,12 +183,12 @@ class CompressionRun {
     events.step = [&](const StepReport& step) {
       const std::int64_t batch = options_.batch_size;
       run_.progress("fine-tune", (training_->count() + batch - 1) / batch * options.epochs,
-                    step.step, fmt::format("loss {:.4f}", step.loss));
+                    step.step, format_text("loss {:.4f}", step.loss));
     };
     events.epoch = [this](const TrainingEpoch& epoch) {
       run_.interrupt_progress();
-      spdlog::info("epoch {:>3}: loss {:.4f}, error {:.4f} ({:.1f} s)", epoch.epoch,
-                   epoch.training_loss, epoch.training_error, epoch.seconds);
+      log_info("epoch {:>3}: loss {:.4f}, error {:.4f} ({:.1f} s)", epoch.epoch,
+               epoch.training_loss, epoch.training_error, epoch.seconds);
     };
     double after = std::numeric_limits<double>::quiet_NaN();
     try {
@@ -204,10 +203,10 @@ class CompressionRun {
       model_.tensors = trainer.best_model();
       return;
     }
-    run_.warn(fmt::format(
+    run_.warn(format_text(
         "fine-tuning {}; the network from before it is kept. Lower --learning-rate {:g}",
         std::isfinite(after)
-            ? fmt::format("raised the loss on --data from {:.4g} to {:.4g}", before, after)
+            ? format_text("raised the loss on --data from {:.4g} to {:.4g}", before, after)
             : "ended in a loss that is not finite",
         options_.learning_rate));
   }
@@ -241,7 +240,7 @@ class CompressionRun {
       const auto change = difference(in_single_precision(model_)).relative();
       metrics_["difference"]["onnx"] = change;
       run_.warn(
-          fmt::format("model.onnx holds the weights of this double model in single precision; its "
+          format_text("model.onnx holds the weights of this double model in single precision; its "
                       "outputs differ from the original's by {:.2g} of the largest",
                       change));
     }
@@ -271,13 +270,12 @@ class CompressionRun {
     summary["choices"]["energy_of"] = "squared singular values";
     summary["choices"]["threads"] = torch::get_num_threads();
     const auto& before = metrics_["before"];
-    spdlog::info("{} of {} parameters, {:.3g} of {:.3g} MFLOP a sample",
-                 metrics_["parameters"].get<std::int64_t>(),
-                 before["parameters"].get<std::int64_t>(), metrics_["flops"].get<double>() / 1e6,
-                 before["flops"].get<double>() / 1e6);
+    log_info("{} of {} parameters, {:.3g} of {:.3g} MFLOP a sample",
+             metrics_["parameters"].get<std::int64_t>(), before["parameters"].get<std::int64_t>(),
+             metrics_["flops"].get<double>() / 1e6, before["flops"].get<double>() / 1e6);
     if (metrics_.contains("accuracy")) {
-      spdlog::info("accuracy {:.4f}, before {:.4f}", metrics_["accuracy"].get<double>(),
-                   before["accuracy"].get<double>());
+      log_info("accuracy {:.4f}, before {:.4f}", metrics_["accuracy"].get<double>(),
+               before["accuracy"].get<double>());
     }
     run_.finish([&](const Json& whole) { return compression_report(options_.model, whole); });
   }

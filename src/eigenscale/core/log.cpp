@@ -1,6 +1,9 @@
 #include "eigenscale/core/log.h"
 
 #include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
 
 #include "eigenscale/core/errors.h"
 
@@ -20,5 +23,9 @@ void start_log(const std::string& level, int rank) {
   logger->set_pattern(rank == 0 ? "%v" : "rank " + std::to_string(rank) + ": %v");
   logger->set_level(rank == 0 ? parsed : std::max(parsed, spdlog::level::err));
 }
+
+void log_info(const std::string& text) { spdlog::info("{}", text); }
+void log_warning(const std::string& text) { spdlog::warn("{}", text); }
+void log_error(const std::string& text) { spdlog::error("{}", text); }
 
 }  // namespace eigenscale

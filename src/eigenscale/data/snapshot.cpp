@@ -1,6 +1,5 @@
 #include "eigenscale/data/snapshot.h"
 
-#include <spdlog/fmt/fmt.h>
 #include <zlib.h>
 
 #include <algorithm>
@@ -14,6 +13,7 @@
 #include "eigenscale/comm/agreement.h"
 #include "eigenscale/core/atomic_file.h"
 #include "eigenscale/core/errors.h"
+#include "eigenscale/core/format.h"
 #include "eigenscale/data/row_writer.h"
 #include "eigenscale/data/sample_source.h"
 
@@ -26,7 +26,7 @@ using Json = nlohmann::json;
 constexpr const char* kManifest = "manifest.json";
 
 fs::path array_file(const fs::path& folder, const std::string& name) {
-  return folder / fmt::format("{}.npy", name);
+  return folder / format_text("{}.npy", name);
 }
 
 /// The snapshots in a directory by their number.
@@ -107,9 +107,9 @@ Json read_manifest(const SnapshotKind& kind, const fs::path& path) {
 SnapshotWriter::SnapshotWriter(const Communicator& communicator, SnapshotKind kind,
                                fs::path directory, std::int64_t number)
     : communicator_(communicator), kind_(std::move(kind)), directory_(std::move(directory)) {
-  const auto name = fmt::format("{}-{:010}", kind_.prefix, number);
+  const auto name = format_text("{}-{:010}", kind_.prefix, number);
   path_ = directory_ / name;
-  partial_ = directory_ / fmt::format(".{}.partial", name);
+  partial_ = directory_ / format_text(".{}.partial", name);
   on_first_rank(communicator_, [&] {
     remove_directory(partial_);
     std::error_code error;

@@ -32,7 +32,7 @@ void Run::open_log(const std::function<bool(const nlohmann::json&)>& keep) {
 void Run::phase(const std::string& name) {
   end_progress();
   timers_.begin(name);
-  spdlog::info("{} ...", name);
+  log_info("{} ...", name);
 }
 
 void Run::progress(const std::string& label, std::int64_t steps, std::int64_t step,
@@ -60,7 +60,7 @@ void Run::warn(const std::string& text) {
   if (std::ranges::find(warnings_, text) == warnings_.end()) {
     warnings_.push_back(text);
     interrupt_progress();
-    spdlog::warn("warning: {}", text);
+    log_warning("warning: " + text);
   }
 }
 
@@ -85,8 +85,8 @@ void Run::finish(const std::function<std::string(const nlohmann::json&)>& report
     write("report.html", report(summary));
   }
   write("summary.json", summary.dump(2) + "\n");
-  spdlog::info("done in {:.1f} s: {}", summary["seconds"]["total"].get<double>(),
-               (report ? file("report.html") : directory()).string());
+  log_info("done in {:.1f} s: {}", summary["seconds"]["total"].get<double>(),
+           (report ? file("report.html") : directory()).string());
 }
 
 void Run::stop() {

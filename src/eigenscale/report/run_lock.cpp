@@ -42,8 +42,8 @@ class Watch {
       if (file_system_seconds(directory_) - holder.renewed >= stale_) {
         return true;
       }
-      spdlog::info("'{}' belongs to {}: looking for up to {:.0f} s whether that one lives",
-                   directory_.string(), holder.in_words(), stale_);
+      log_info("'{}' belongs to {}: looking for up to {:.0f} s whether that one lives",
+               directory_.string(), holder.in_words(), stale_);
     }
     if (holder.renewed != seen_->renewed) {
       refuse(directory_, holder);

@@ -1,13 +1,12 @@
 #include "eigenscale/report/scaling_report.h"
 
-#include <spdlog/fmt/fmt.h>
-
 #include <algorithm>
 #include <functional>
 #include <set>
 
 #include "eigenscale/core/atomic_file.h"
 #include "eigenscale/core/errors.h"
+#include "eigenscale/core/format.h"
 #include "eigenscale/core/number_text.h"
 #include "eigenscale/report/html_report.h"
 #include "eigenscale/report/svg_plot.h"
@@ -72,7 +71,7 @@ std::vector<Series> by_phase(const ScalingStudy& study) {
 }
 
 std::string range_text(const Spread& spread) {
-  return fmt::format("{:.4g} ({:.4g} to {:.4g})", spread.median, spread.least, spread.most);
+  return format_text("{:.4g} ({:.4g} to {:.4g})", spread.median, spread.least, spread.most);
 }
 
 Rows table_of(const ScalingStudy& study) {
@@ -82,8 +81,8 @@ Rows table_of(const ScalingStudy& study) {
     const double seconds = point.total.median;
     rows.push_back({std::to_string(point.ranks), std::to_string(point.hosts),
                     std::to_string(point.repeats), range_text(point.total),
-                    fmt::format("{:.2f}", study.speed_up(point, seconds)),
-                    fmt::format("{:.2f}", study.efficiency(point, seconds)),
+                    format_text("{:.2f}", study.speed_up(point, seconds)),
+                    format_text("{:.2f}", study.efficiency(point, seconds)),
                     bytes_text(point.memory.median), bytes_text(point.bytes.median),
                     count_text(static_cast<std::int64_t>(point.calls.median))});
   }
@@ -93,7 +92,7 @@ Rows table_of(const ScalingStudy& study) {
 Rows phase_table(const ScalingStudy& study) {
   Rows rows = {{"phase"}};
   for (const auto& point : study.points) {
-    rows[0].push_back(fmt::format("{} ranks, s", point.ranks));
+    rows[0].push_back(format_text("{} ranks, s", point.ranks));
   }
   for (const auto& [name, ignored] : study.points.front().phases) {
     auto& row = rows.emplace_back(1, name);
@@ -112,18 +111,18 @@ std::string scaling_report(const ScalingStudy& study,
   const auto& base = study.points.front();
   const auto& last = study.points.back();
   const std::string kind = study.weak ? "weak" : "strong";
-  const std::string base_text = fmt::format("The base is {} rank{}: {:.4g} s.", base.ranks,
+  const std::string base_text = format_text("The base is {} rank{}: {:.4g} s.", base.ranks,
                                             base.ranks == 1 ? "" : "s", base.total.median);
-  HtmlReport page(fmt::format("{}: {} scaling", study.program, kind),
-                  fmt::format("{}, {} threads a rank; {} {}", name_of(study), study.threads,
-                              study.program, fmt::join(study.options, " ")));
-  page.add_figure(fmt::format("{:.2f}", study.efficiency(last, last.total.median)),
-                  fmt::format("efficiency at {} ranks", last.ranks));
-  page.add_figure(fmt::format("{:.2f}", study.speed_up(last, last.total.median)), "speed-up");
+  HtmlReport page(format_text("{}: {} scaling", study.program, kind),
+                  format_text("{}, {} threads a rank; {} {}", name_of(study), study.threads,
+                              study.program, joined(study.options, " ")));
+  page.add_figure(format_text("{:.2f}", study.efficiency(last, last.total.median)),
+                  format_text("efficiency at {} ranks", last.ranks));
+  page.add_figure(format_text("{:.2f}", study.speed_up(last, last.total.median)), "speed-up");
   page.add_figure(bytes_text(last.memory.median), "memory of a rank");
   for (const auto& point : study.points) {
     if (point.repeats < 3) {
-      page.add_warning(fmt::format("{} ranks ran {} times only; three are the least for a range",
+      page.add_warning(format_text("{} ranks ran {} times only; three are the least for a range",
                                    point.ranks, point.repeats));
     }
   }
@@ -187,7 +186,7 @@ std::string scaling_table(const ScalingStudy& study) {
       for (const auto& other : rows) {
         width = std::max(width, other[column].size());
       }
-      text += fmt::format("{:<{}}", row[column], width + 2);
+      text += format_text("{:<{}}", row[column], width + 2);
     }
     text += "\n";
   }

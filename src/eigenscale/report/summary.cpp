@@ -1,9 +1,8 @@
 #include "eigenscale/report/summary.h"
 
-#include <spdlog/fmt/fmt.h>
-
 #include "eigenscale/comm/environment.h"
 #include "eigenscale/comm/gather_texts.h"
+#include "eigenscale/core/format.h"
 #include "eigenscale/core/memory.h"
 #include "eigenscale/core/trace.h"
 #include "eigenscale/core/version.h"
@@ -42,7 +41,7 @@ std::string gather_trace(const Communicator& communicator) {
        {"ph", "M"},
        {"pid", rank},
        {"tid", 0},
-       {"args", {{"name", fmt::format("rank {} on {}", rank, Environment::host_name())}}}});
+       {"args", {{"name", format_text("rank {} on {}", rank, Environment::host_name())}}}});
   std::int64_t messages = 0;
   for (const auto& event : trace_events()) {
     nlohmann::json json = {{"name", event.name}, {"pid", rank}, {"tid", 0}, {"ts", event.begin_us}};

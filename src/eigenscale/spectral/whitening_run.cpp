@@ -73,10 +73,10 @@ class WhiteningRun {
     // Few rows of processes: on one a rank's samples need not travel.
     const auto [columns, rows] = ProcessGrid::squarest(world_.size());
     grid_ = std::make_shared<const ProcessGrid>(world_, rows, columns);
-    spdlog::info("{} samples of {} features on {} ranks, {}", stream.rows(), stream.features(),
-                 world_.size(),
-                 low_rank_ ? "by passes over the rows, without their covariance"
-                           : fmt::format("grid {}x{}", rows, columns));
+    log_info("{} samples of {} features on {} ranks, {}", stream.rows(), stream.features(),
+             world_.size(),
+             low_rank_ ? "by passes over the rows, without their covariance"
+                       : format_text("grid {}x{}", rows, columns));
 
     const auto moments = feature_moments(world_, stream);
     check_moments(stream, moments);
@@ -84,7 +84,7 @@ class WhiteningRun {
                 .outputs = {files_.file_name("whitened"), files_.file_name(transform_name()),
                             "mean.npy", "eigenvalues.npy"}});
     const auto fit = find(stream, moments.mean);
-    spdlog::info("{}", fit.transform.solver);
+    log_info("{}", fit.transform.solver);
     begin("transform");
     apply(stream, moments.mean, fit);
     begin("write");
@@ -286,7 +286,7 @@ class WhiteningRun {
       summary["choices"]["rest_variance"] = fit.rest_variance;
     }
     for (const auto& [name, value] : metrics_.items()) {
-      spdlog::info("  {:<18} {:.3g}", name, value.get<double>());
+      log_info("  {:<18} {:.3g}", name, value.get<double>());
     }
     run_.finish([&](const nlohmann::json& whole) {
       return whitening_report(transform, fit.variance, image_shape_, whole);

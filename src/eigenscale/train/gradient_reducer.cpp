@@ -36,12 +36,13 @@ class ReadyHook final : public torch::autograd::FunctionPostHook {
 }  // namespace
 
 /// A hook on the node that accumulates one parameter's gradient. The parameter holds that node
-/// weakly, so it is owned here.
+/// weakly, so it is owned here, by what libtorch holds nodes with: a shared_ptr in 1.13, an
+/// intrusive_ptr later.
 struct GradientReducer::Hook {
   Hook(const torch::Tensor& parameter, std::function<void()> action)
       : node(torch::autograd::impl::grad_accumulator(parameter)),
         key(node->add_post_hook(std::make_unique<ReadyHook>(std::move(action)))) {}
-  std::shared_ptr<torch::autograd::Node> node;
+  decltype(torch::autograd::impl::grad_accumulator(torch::Tensor())) node;
   std::uintptr_t key;
 };
 

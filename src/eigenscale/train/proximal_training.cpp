@@ -1,13 +1,12 @@
 #include "eigenscale/train/proximal_training.h"
 
-#include <spdlog/fmt/fmt.h>
-
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <utility>
 
 #include "eigenscale/core/errors.h"
+#include "eigenscale/core/format.h"
 #include "eigenscale/core/trace.h"
 #include "eigenscale/spectral/distributed_singular_value_threshold.h"
 #include "eigenscale/spectral/proximal.h"
@@ -19,7 +18,7 @@ namespace {
 constexpr double kExactTolerance = 1e-7;
 constexpr std::int64_t kExactIterations = 200;
 
-std::string short_text(double value) { return fmt::format("{:.3g}", value); }
+std::string short_text(double value) { return format_text("{:.3g}", value); }
 
 double decomposition_cost(const torch::Tensor& weight) {
   const auto m = static_cast<double>(weight.size(0));

@@ -1,12 +1,12 @@
 #include "eigenscale/train/training_network.h"
 
 #include <c10/util/accumulate.h>
-#include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
 #include <cmath>
 
 #include "eigenscale/core/errors.h"
+#include "eigenscale/core/format.h"
 #include "eigenscale/core/shape_text.h"
 #include "eigenscale/nn/named_networks.h"
 #include "eigenscale/nn/network_specification.h"
@@ -20,7 +20,7 @@ constexpr std::int64_t kSamplesPerClass = 2;
 
 void require_few_classes(const LabelledSamples& samples, std::int64_t largest_label) {
   if (largest_label >= std::max<std::int64_t>(samples.count() / kSamplesPerClass, 2)) {
-    throw InputError(fmt::format(
+    throw InputError(format_text(
         "'{}' has label {}: a network for all classes from 0 to it would have more than one for "
         "every {} of the {} samples. Number the classes 0 to K - 1, or give --network a file with "
         "as many outputs",
@@ -34,7 +34,7 @@ nlohmann::json training_network(const TrainingRunOptions& options, const Labelle
                                 std::int64_t largest_label) {
   const double scale = options.trainer.batches.scale;
   if (!std::isfinite(scale) || scale == 0) {
-    throw OptionError(fmt::format("--scale is {}; expected a finite number other than 0", scale));
+    throw OptionError(format_text("--scale is {}; expected a finite number other than 0", scale));
   }
   const auto& shape = options.image_shape.empty() ? samples.shape : options.image_shape;
   if (c10::multiply_integers(shape) != c10::multiply_integers(samples.shape)) {

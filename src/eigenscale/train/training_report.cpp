@@ -1,10 +1,9 @@
 #include "eigenscale/train/training_report.h"
 
-#include <spdlog/fmt/fmt.h>
-
 #include <algorithm>
 #include <map>
 
+#include "eigenscale/core/format.h"
 #include "eigenscale/core/number_text.h"
 #include "eigenscale/report/html_report.h"
 #include "eigenscale/report/svg_plot.h"
@@ -116,13 +115,13 @@ Json communication_summary(const Json& timers, double alone) {
 
 std::string training_report(const std::string& network, const std::vector<Json>& lines,
                             const Json& summary) {
-  HtmlReport report("Training of " + network, fmt::format("eigenscale-train {} on {} ranks",
+  HtmlReport report("Training of " + network, format_text("eigenscale-train {} on {} ranks",
                                                           summary["version"].get<std::string>(),
                                                           summary["ranks"].get<int>()));
   const auto& metrics = summary["metrics"];
   if (metrics.contains("accuracy")) {
-    report.add_figure(fmt::format("{:.2f} %", 100 * metrics["accuracy"].get<double>()),
-                      fmt::format("validation accuracy, epoch {}",
+    report.add_figure(format_text("{:.2f} %", 100 * metrics["accuracy"].get<double>()),
+                      format_text("validation accuracy, epoch {}",
                                   summary["choices"]["best_epoch"].get<std::int64_t>()));
   }
   report.add_figure(short_number(metrics["parameters"].get<double>()), "parameters");
@@ -135,9 +134,9 @@ std::string training_report(const std::string& network, const std::vector<Json>&
   std::vector<std::vector<std::string>> rows = {{"scope", "calls", "min s", "mean s", "max s"}};
   for (const auto& [path, entry] : summary["timers"].items()) {
     rows.push_back({path, std::to_string(entry["calls"].get<std::int64_t>()),
-                    fmt::format("{:.3f}", entry["min"].get<double>()),
-                    fmt::format("{:.3f}", entry["mean"].get<double>()),
-                    fmt::format("{:.3f}", entry["max"].get<double>())});
+                    format_text("{:.3f}", entry["min"].get<double>()),
+                    format_text("{:.3f}", entry["mean"].get<double>()),
+                    format_text("{:.3f}", entry["max"].get<double>())});
   }
   report.add_table("Where the time went", "Seconds of this run, over ranks.", rows);
   return report.html();

@@ -25,8 +25,8 @@ std::string sizes_in_words(const std::vector<LayerSize>& layers) {
   std::string text;
   for (const auto& layer : layers) {
     text +=
-        fmt::format("{}{} {}/{}", text.empty() ? "" : ", ", layer.name, layer.live, layer.neurons);
-    text += layer.rank ? fmt::format(" (rank {})", *layer.rank) : "";
+        format_text("{}{} {}/{}", text.empty() ? "" : ", ", layer.name, layer.live, layer.neurons);
+    text += layer.rank ? format_text(" (rank {})", *layer.rank) : "";
   }
   return text;
 }
@@ -67,7 +67,7 @@ class TrainingRun {
     }
     if (end == TrainingEnd::kStopped) {
       run_.stop();
-      spdlog::info(
+      log_info(
           "stopped on request after step {} with a complete checkpoint in {}; --resume "
           "goes on",
           trainer_->steps(), run_.file("checkpoints").string());
@@ -124,9 +124,8 @@ class TrainingRun {
            {"epoch", trainer_->epochs_done()},
            {"removed", removed},
            {"parameters", parameters}});
-    spdlog::info("  {} dead neurons leave: {} parameters, {:.3g} MFLOP a sample", removed,
-                 parameters,
-                 static_cast<double>(specification_flops(network_->specification())) / 1e6);
+    log_info("  {} dead neurons leave: {} parameters, {:.3g} MFLOP a sample", removed, parameters,
+             static_cast<double>(specification_flops(network_->specification())) / 1e6);
   }
 
   nlohmann::json make_specification() {
@@ -152,7 +151,7 @@ class TrainingRun {
     const double scale = options_.trainer.batches.scale;
     if (specification.contains("scale") && specification["scale"] != scale) {
       run_.warn(
-          fmt::format("the model of '{}' was trained with --scale {}; this run has --scale {}",
+          format_text("the model of '{}' was trained with --scale {}; this run has --scale {}",
                       options_.network, specification["scale"].get<double>(), scale));
     }
     specification.erase("scale");
@@ -193,11 +192,11 @@ class TrainingRun {
     if (run_.options().resume) {
       if (newest) {
         trainer.restore(*newest);
-        spdlog::info("going on from {}: {} epochs and {} steps done", newest->string(),
-                     trainer.epochs_done(), trainer.steps());
+        log_info("going on from {}: {} epochs and {} steps done", newest->string(),
+                 trainer.epochs_done(), trainer.steps());
       } else {
-        spdlog::info("no checkpoint in {} yet: starting from the beginning",
-                     run_.file("checkpoints").string());
+        log_info("no checkpoint in {} yet: starting from the beginning",
+                 run_.file("checkpoints").string());
       }
     }
     const std::int64_t done = trainer.steps();
@@ -216,7 +215,7 @@ class TrainingRun {
   }
 
   void describe(const Network& network, Trainer& trainer) const {
-    spdlog::info(
+    log_info(
         "{}: {} parameters, {:.3g} MFLOP a sample; {} samples, batches of {} on {} ranks, "
         "{} threads each; gradients in {} messages",
         options_.network, network.parameter_count(),
@@ -241,7 +240,7 @@ class TrainingRun {
       const std::int64_t batch = options_.trainer.batches.batch_size;
       const std::int64_t all = (training_->count() + batch - 1) / batch * options_.trainer.epochs;
       run_.progress("train", all, step.step,
-                    fmt::format("epoch {} loss {:.4f} error {:.3f} {:.0f} samples/s", step.epoch,
+                    format_text("epoch {} loss {:.4f} error {:.3f} {:.0f} samples/s", step.epoch,
                                 step.loss, step.error, step.samples_per_second));
     };
     events.epoch = [this](const TrainingEpoch& epoch) {
@@ -255,7 +254,7 @@ class TrainingRun {
       if (epoch.validation_accuracy) {
         line["validation_loss"] = *epoch.validation_loss;
         line["validation_accuracy"] = *epoch.validation_accuracy;
-        validation = fmt::format("; validation: loss {:.4f}, accuracy {:.4f}",
+        validation = format_text("; validation: loss {:.4f}, accuracy {:.4f}",
                                  *epoch.validation_loss, *epoch.validation_accuracy);
       }
       for (const auto& layer : epoch.layers) {
@@ -268,10 +267,10 @@ class TrainingRun {
       }
       write(line);
       run_.interrupt_progress();
-      spdlog::info("epoch {:>3}: loss {:.4f}, error {:.4f}{} ({:.1f} s)", epoch.epoch,
-                   epoch.training_loss, epoch.training_error, validation, epoch.seconds);
+      log_info("epoch {:>3}: loss {:.4f}, error {:.4f}{} ({:.1f} s)", epoch.epoch,
+               epoch.training_loss, epoch.training_error, validation, epoch.seconds);
       if (!epoch.layers.empty()) {
-        spdlog::info("  live neurons: {}", sizes_in_words(epoch.layers));
+        log_info("  live neurons: {}", sizes_in_words(epoch.layers));
       }
     };
     events.warning = [this](const std::string& text) { run_.warn(text); };
@@ -315,7 +314,7 @@ class TrainingRun {
   void announce(const nlohmann::json& summary) const {
     if (world_.size() > 1 && summary["communication"].contains("step")) {
       const auto& c = summary["communication"];
-      spdlog::info(
+      log_info(
           "a step: forward {:.1f} ms, backward {:.1f}, waiting for gradients {:.1f}; their "
           "messages alone take {:.1f}, so forward and backward cannot be faster than {:.1f}",
           1e3 * c["forward"].get<double>(), 1e3 * c["backward"].get<double>(),
@@ -323,10 +322,10 @@ class TrainingRun {
           1e3 * c["bound"].get<double>());
     }
     if (summary["metrics"].contains("accuracy")) {
-      spdlog::info("model of epoch {}: accuracy {:.4f}, loss {:.4f}",
-                   summary["choices"]["best_epoch"].get<std::int64_t>(),
-                   summary["metrics"]["accuracy"].get<double>(),
-                   summary["metrics"]["loss"].get<double>());
+      log_info("model of epoch {}: accuracy {:.4f}, loss {:.4f}",
+               summary["choices"]["best_epoch"].get<std::int64_t>(),
+               summary["metrics"]["accuracy"].get<double>(),
+               summary["metrics"]["loss"].get<double>());
     }
   }
 
