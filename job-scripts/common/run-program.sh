@@ -196,7 +196,7 @@ make_options() {
 # checkpoint. Asked again and again, since ranks that are just starting do not listen yet. A program
 # that writes none is left alone by USR1 and ended by TERM.
 ask_to_stop() {
-  interrupted=yes
+  interrupted=yes stop_wanted=yes
   if [[ $1 == TERM ]]; then
     terminated=yes
   fi
@@ -228,7 +228,7 @@ launch() {
     exec ${launcher[@]+"${launcher[@]}"} "${guarded[@]}" "${command[@]:${#launcher[@]}}"
   ) &
   child=$!
-  if [[ $interrupted == yes ]]; then
+  if [[ $stop_wanted == yes ]]; then
     ask_to_stop USR1 # it came before there was anybody to tell
   fi
   # A trapped signal ends wait early, with a code of its own.
@@ -271,7 +271,7 @@ run_program() {
   local name=${1:-} combination
   local -a words
   : "${scheduler:?}" "${job_scripts:?}" "${restarts:?}" "${ranks:?}" "${threads:?}"
-  child='' asking='' interrupted=no terminated=no can_resume=yes code=0 program=$name
+  child='' asking='' interrupted=no stop_wanted=no terminated=no can_resume=yes code=0 program=$name
   trap 'ask_to_stop USR1' USR1
   trap 'ask_to_stop TERM' TERM
   [[ $# -gt 0 ]] || fail "no program; expected one and its options, such as eigenscale-cluster \
@@ -295,8 +295,13 @@ $ranks_are_bound; restart $restarts of at most $EIGENSCALE_MAX_RESTARTS"
       say "'$output' is finished; skipped"
       continue
     fi
+    if ((combination > 0)) && [[ $stop_wanted == yes ]]; then
+      say "asked to stop: what is finished is kept, the rest waits for the next start"
+      code=75
+      break
+    fi
     launch
-    [[ $code -eq 0 && $terminated == no ]] || break
+    [[ $code -eq 0 ]] || break
   done
   if [[ -n ${EIGENSCALE_JOB_DRY_RUN:-} ]]; then
     say "nothing was started"

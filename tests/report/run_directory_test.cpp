@@ -1,9 +1,12 @@
 #include "eigenscale/report/run_directory.h"
 
+#include <chrono>
 #include <fstream>
+#include <thread>
 
 #include "eigenscale/comm/agreement.h"
 #include "eigenscale/core/atomic_file.h"
+#include "eigenscale/core/clock.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/report/metrics_log.h"
 #include "eigenscale/report/phase_timers.h"
@@ -74,6 +77,33 @@ TEST(RunDirectory, RefusesAFinishedRunUnlessItMayBeReplaced) {
   EXPECT_EQ(refusal(path, {.overwrite = true}), ExitCode::kDone);
   EXPECT_FALSE(all_see(path / "summary.json"));
   EXPECT_FALSE(all_see(path / "labels.npy"));
+}
+
+TEST(RunDirectory, WritesNothingMoreWhenAnotherRunTookIt) {
+  const test::SharedDirectory shared;
+  RunDirectory directory(world(), shared.path() / "run");
+  directory.claim("eigenscale-test", "seed=1\n", kFiles);
+  directory.require_lock();
+  on_first_rank(world(), [&] {
+    fs::rename(directory.file(RunLock::kName), directory.file("taken"));
+    fs::remove(directory.file("taken"));
+  });
+  // The holder looks every five seconds.
+  const auto taken = [&] {
+    try {
+      directory.require_lock();
+    } catch (const OutputError& error) {
+      EXPECT_TRUE(error.agreed());
+      return true;
+    }
+    return false;
+  };
+  const double begin = now_seconds();
+  while (!taken() && now_seconds() - begin < 60) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  EXPECT_THROW(directory.write("labels.npy", "labels"), OutputError);
+  EXPECT_FALSE(all_see(directory.file("labels.npy")));
 }
 
 TEST(RunDirectory, RemovesNothingBeforeItIsClaimed) {

@@ -45,6 +45,12 @@ if "--wait" in sys.argv:
     signal.signal(signal.SIGUSR1, lambda *_: sys.exit(75))
     open(os.environ["RECORD"] + ".waits", "w").close()
     time.sleep(60)
+if "--near-its-end" in sys.argv:
+    asked = []
+    signal.signal(signal.SIGUSR1, lambda *_: asked.append(1))
+    open(os.environ["RECORD"] + ".waits", "w").close()
+    while not asked:
+        time.sleep(0.01)
 if "--output" in sys.argv and "--fails" not in sys.argv:
     folder = sys.argv[sys.argv.index("--output") + 1]
     os.makedirs(folder, exist_ok=True)
@@ -204,17 +210,23 @@ class JobsTest(program.ProgramTest):
         self.assertNotIn("--overwrite", starts[1] + starts[2])
         self.assertIn("--resume", starts[2])
 
-    def test_signal_before_the_end_reaches_the_program(self):
-        self.submit("pbs", "--name", "w", "--time", "600", "--", "eigenscale-train", "--wait",
-                    "--output", "w")
-        job = subprocess.Popen([self.path("w.job")], env={**self.environment, **JOB["pbs"]},
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    def run_job_and_signal(self, name, number):
+        """A job of PBS that is asked to stop once its program waits for that; what it says."""
+        job = subprocess.Popen([self.path(name + ".job")], cwd=self.folder, text=True,
+                               env={**self.environment, **JOB["pbs"]}, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT)
         end = time.monotonic() + 30
         while not os.path.exists(self.path("record.waits")) and time.monotonic() < end:
             time.sleep(0.05)
-        job.send_signal(signal.SIGUSR1)
+        job.send_signal(number)
         log = job.communicate(timeout=30)[0]
         self.assertEqual(job.returncode, 75, log)
+        return log
+
+    def test_signal_before_the_end_reaches_the_program(self):
+        self.submit("pbs", "--name", "w", "--time", "600", "--", "eigenscale-train", "--wait",
+                    "--output", "w")
+        log = self.run_job_and_signal("w", signal.SIGUSR1)
         self.assertIn("got SIGUSR1", log)
         self.assertIn("queueing the job again", log)
         limit = re.search(r"--time-limit (\d+)", self.recorded("program")[-1])
@@ -228,6 +240,18 @@ class JobsTest(program.ProgramTest):
         log = self.submit("local", *command)
         self.assertEqual(self.recorded("program"), ["program --output r1", "program --output r3"], log)
         self.assertIn("'r2' is finished; skipped", log)
+
+    def test_stopped_between_two_values_the_rest_waits(self):
+        for number, signalled in ((1, signal.SIGUSR1), (2, signal.SIGTERM)):
+            with self.subTest(signalled):
+                name = f"s{number}"
+                self.submit("pbs", "--each", "repeat=1,2", "--name", name, "--", "eigenscale-train",
+                            "--near-its-end", "--output", name + "-{repeat}")
+                log = self.run_job_and_signal(name, signalled)
+                self.assertIn("the rest waits for the next start", log)
+                starts = [line for line in self.recorded("program") if name in line]
+                self.assertEqual(len(starts), 1, log)
+                os.remove(self.path("record.waits"))
 
     def test_chain(self):
         with open(self.path("steps"), "w", encoding="utf-8") as file:
@@ -297,6 +321,9 @@ class JobsTest(program.ProgramTest):
                 said = self.submit("local", *options, code=2)
                 self.assertIn(message, said)
                 self.assertEqual(self.recorded("program"), [])
+        with self.subTest("a path that a directive cannot hold"):
+            self.assertIn("--log is '", self.submit("pbs", "--log", "my logs", "--",
+                                                    "eigenscale-train", "x", code=2))
         for scheduler, script in (("slurm", "slurm/run.sbatch"), ("pbs", "pbs/run.pbs"),
                                   ("lsf", "lsf/run.lsf"), ("flux", "flux/run.flux")):
             with self.subTest(script):

@@ -5,6 +5,7 @@
 
 #include "eigenscale/core/log.h"
 #include "eigenscale/core/memory.h"
+#include "eigenscale/core/number_text.h"
 #include "eigenscale/core/trace.h"
 #include "eigenscale/report/summary.h"
 
@@ -85,7 +86,7 @@ void Run::finish(const std::function<std::string(const nlohmann::json&)>& report
     write("report.html", report(summary));
   }
   write("summary.json", summary.dump(2) + "\n");
-  log_info("done in {:.1f} s: {}", summary["seconds"]["total"].get<double>(),
+  log_info("done in {}: {}", duration_text(summary["seconds"]["total"].get<double>()),
            (report ? file("report.html") : directory()).string());
 }
 

@@ -53,6 +53,8 @@ class Run {
   const RunOptions& options() const { return options_; }
   const std::filesystem::path& directory() const { return directory_.path(); }
   std::filesystem::path file(const std::string& name) const { return directory_.file(name); }
+  /// [collective] Before anything large is written: see RunDirectory.
+  void require_lock() const { directory_.require_lock(); }
   /// [collective] Rank 0 writes a text file into the directory, atomically.
   void write(const std::string& name, const std::string& text) const {
     directory_.write(name, text);

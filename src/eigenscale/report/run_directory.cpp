@@ -121,14 +121,18 @@ void RunDirectory::prepare(const std::string& program, const RunFiles& files) {
   }
 }
 
-void RunDirectory::write(const std::string& name, const std::string& text) const {
+void RunDirectory::require_lock() const {
   on_first_rank(communicator_, [&] {
     if (lock_ && lock_->lost()) {
       throw OutputError("the lock of '" + path_.string() +
                         "' is gone: another run took the directory while this one stood still");
     }
-    write_file(file(name), text);
   });
+}
+
+void RunDirectory::write(const std::string& name, const std::string& text) const {
+  require_lock();
+  on_first_rank(communicator_, [&] { write_file(file(name), text); });
 }
 
 void RunDirectory::write_setting(const std::string& program, const std::string& configuration,

@@ -51,8 +51,11 @@ class RunDirectory {
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path file(const std::string& name) const { return path_ / name; }
 
-  /// [collective] Rank 0 writes a text file, atomically; errors are agreed. OutputError, too, when
-  /// another run has taken the directory.
+  /// [collective] OutputError (agreed) when another run has taken the directory: nothing more may
+  /// be written into it.
+  void require_lock() const;
+
+  /// [collective] Rank 0 writes a text file, atomically; errors are agreed. Requires the lock.
   void write(const std::string& name, const std::string& text) const;
 
  private:

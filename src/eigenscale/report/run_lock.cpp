@@ -1,6 +1,7 @@
 #include "eigenscale/report/run_lock.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -58,30 +59,46 @@ class Watch {
   double since_ = 0;
 };
 
-/// Removes the lock of a dead holder. Of several that found it dead one may, and only while the
-/// lock is still the same: the next holder's must not go.
-void remove_dead(const fs::path& lock, const RunLockHolder& dead, double stale) {
-  const fs::path takeover = lock.string() + ".takeover";
-  const int descriptor =
-      ::open(takeover.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
-  if (descriptor < 0) {
-    if (errno != EEXIST) {
-      throw OutputError("cannot take over the lock '" + lock.string() +
-                        "': " + std::strerror(errno));
-    }
-    const auto other = RunLockHolder::read(takeover);
-    if (other && file_system_seconds(lock.parent_path()) - other->renewed >= stale) {
-      ::unlink(takeover.c_str());
-    }
-    pause();
-    return;
+/// True when `path` still names the file behind `descriptor`.
+bool names(const fs::path& path, int descriptor) {
+  struct stat own = {};
+  struct stat named = {};
+  return ::fstat(descriptor, &own) == 0 && ::lstat(path.c_str(), &named) == 0 &&
+         own.st_ino == named.st_ino && own.st_dev == named.st_dev;
+}
+
+/// Removes `path` if it still names the file behind `descriptor`. Of several processes that try one
+/// does it at a time: they take the file's advisory lock, which the system takes back from one that
+/// dies. So the lock that the next holder makes under the same name does not go. (A file system
+/// without advisory locks leaves the moment between the look and the removal.) False, with errno
+/// set, when it cannot be removed.
+bool remove_own(const fs::path& path, int descriptor) {
+  while (::flock(descriptor, LOCK_EX) != 0 && errno == EINTR) {
   }
-  ::close(descriptor);
-  const auto now = RunLockHolder::read(lock);
-  const bool same = now && now->text == dead.text;
-  const bool stays = same && ::unlink(lock.c_str()) != 0 && errno != ENOENT;
+  const bool removed =
+      !names(path, descriptor) || ::unlink(path.c_str()) == 0 || errno == ENOENT;
   const int reason = errno;
-  ::unlink(takeover.c_str());
+  ::flock(descriptor, LOCK_UN);
+  errno = reason;
+  return removed;
+}
+
+/// Removes the lock of a dead holder, if it is still there.
+void remove_dead(const fs::path& lock, const RunLockHolder& dead) {
+  // Network file systems lock only what is open for writing; another user's file may not be.
+  int descriptor = ::open(lock.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+  if (descriptor < 0 && (errno == EACCES || errno == EROFS)) {
+    descriptor = ::open(lock.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+  }
+  if (descriptor < 0) {
+    return;  // gone, or no file: the next look tells
+  }
+  // What was read before may have been another file of the same name.
+  const auto now = RunLockHolder::read(lock);
+  const bool same = now && now->text == dead.text && names(lock, descriptor);
+  const bool stays = same && !remove_own(lock, descriptor);
+  const int reason = errno;
+  ::close(descriptor);
   if (stays) {
     throw OutputError("cannot remove the lock of a dead run, '" + lock.string() +
                       "': " + std::strerror(reason));
@@ -103,7 +120,7 @@ RunLock::RunLock(const fs::path& directory, const std::string& program, Times ti
       refuse(directory, *holder);
     }
     if (state == State::kDead || watch.is_dead(*holder)) {
-      remove_dead(path_, *holder, times_.stale);
+      remove_dead(path_, *holder);
     } else {
       pause();
     }
@@ -118,12 +135,7 @@ RunLock::~RunLock() {
   }
   wake_.notify_all();
   thread_.join();
-  struct stat own = {};
-  struct stat named = {};
-  if (::fstat(descriptor_, &own) == 0 && ::lstat(path_.c_str(), &named) == 0 &&
-      own.st_ino == named.st_ino && own.st_dev == named.st_dev) {
-    ::unlink(path_.c_str());
-  }
+  remove_own(path_, descriptor_);
   ::close(descriptor_);
 }
 

@@ -24,7 +24,7 @@ class RunLock {
 
   /// [local] Locks an existing directory for `program`. OptionError names the holder when another
   /// process has it; waits, up to `stale` seconds, where only time can tell. OutputError when the
-  /// file cannot be made.
+  /// file cannot be made, or a dead holder's cannot be removed.
   RunLock(const std::filesystem::path& directory, const std::string& program, Times times);
   RunLock(const std::filesystem::path& directory, const std::string& program)
       : RunLock(directory, program, Times()) {}

@@ -85,7 +85,7 @@ TrainingEnd Trainer::run(const TrainingEvents& events) {
   }
   if (save_first_) {
     check_weights();
-    save();
+    save(events);
     save_first_ = false;
   }
   while (epoch_ < options_.epochs) {
@@ -104,7 +104,7 @@ TrainingEnd Trainer::run(const TrainingEvents& events) {
     }
     if (due || stop_ || enough || epoch_ == options_.epochs) {
       check_weights();
-      save();
+      save(events);
     }
     if (enough || stop_) {
       end = enough ? TrainingEnd::kPatience : TrainingEnd::kStopped;
@@ -341,12 +341,13 @@ nlohmann::json Trainer::state() const {
           {"best", best}};
 }
 
-void Trainer::save() {
+void Trainer::save(const TrainingEvents& events) {
   if (options_.checkpoints.empty() || saved_step_ == step_) {
     return;
   }
   const auto scope = timer_.scope("checkpoint");
   const TraceSpan span("checkpoint");
+  events.before_save();
   write_checkpoint(world_, options_.checkpoints,
                    {.step = step_,
                     .state = state(),

@@ -89,6 +89,8 @@ struct TrainingEvents {
   /// Whether the epoch before was enough, the same on all ranks; ends the run as patience does.
   std::function<bool(const TrainingEpoch&)> enough = [](const TrainingEpoch&) { return false; };
   std::function<void(const std::string&)> warning = [](const std::string&) {};
+  /// [collective] Before a checkpoint is written; what it throws is agreed and ends the run.
+  std::function<void()> before_save = [] {};
 };
 
 /// How a call of `run()` ended.
@@ -161,7 +163,7 @@ class Trainer {
   void check_weights() const;
   void report_step(const TrainingEvents& events, double learning_rate, double norm);
   bool end_epoch(const TrainingEvents& events);
-  void save();
+  void save(const TrainingEvents& events);
   nlohmann::json state() const;
   void set_state(const nlohmann::json& state);
   bool must_shrink() const;

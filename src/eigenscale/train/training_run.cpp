@@ -226,6 +226,7 @@ class TrainingRun {
 
   TrainingEvents events() {
     TrainingEvents events;
+    events.before_save = [this] { run_.require_lock(); };
     events.step = [this](const StepReport& step) {
       write({{"phase", "train"},
              {"step", step.step},
@@ -289,6 +290,7 @@ class TrainingRun {
     auto specification = network.specification();
     specification["scale"] = options_.trainer.batches.scale;
     specification["precision"] = precision_name(network.precision());
+    run_.require_lock();
     on_first_rank(world_, [&] { write_model(run_.directory(), {specification, model}); });
     auto& summary = run_.summary();
     auto& metrics = summary["metrics"];
