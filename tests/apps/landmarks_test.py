@@ -75,6 +75,13 @@ class Landmarks(program.ProgramTest):
         with open(self.path("parts", "configuration.ini")) as file:
             self.assertEqual(sum(line.startswith("data=") for line in file), 2)
 
+        # What the model decides cannot be said again.
+        for option in (("--subspace-dim", 5), ("--scale", 0.5), ("--affine",),
+                       ("--precision", "double"), ("--refine", "none"), ("--landmarks", 300)):
+            run = self.cluster("--assign", self.path("run"), "--data", data, *option, "--output",
+                               self.path("refused"), code=2)
+            self.assertIn(f"{option[0]} is that of the model", run.errors)
+
         # As many ranks as you like find the same labels.
         self.cluster("--data", data, "--clusters", 5, "--output", self.path("three"), ranks=3)
         self.assertEqual(self.bytes_of("run", "labels.npy"), self.bytes_of("three", "labels.npy"))
@@ -93,6 +100,17 @@ class Landmarks(program.ProgramTest):
                            self.path("refused"), code=3)
         self.assertIn("subspaces.safetensors", run.errors)
         self.assertFalse(os.path.exists(self.path("refused")))
+
+    def test_lengths_whose_squares_are_no_numbers(self):
+        data, _ = self.generate("data", 3000)
+        _, values = program.read_npy(data)
+        found = set()
+        for power in (0, 100, -100):  # of two: the directions stay the same to the bit
+            program.write_npy(data, (3000, 9), [value * 2.0 ** power for value in values])
+            self.cluster("--data", data, "--clusters", 5, "--landmarks", 600, "--output",
+                         self.path(f"run{power}"))
+            found.add(self.bytes_of(f"run{power}", "labels.npy"))
+        self.assertEqual(len(found), 1)
 
     def test_wrong_numbers_of_landmarks_and_zero_rows(self):
         data, _ = self.generate("data", 3000)

@@ -92,8 +92,9 @@ TEST(RunDirectory, WritesNothingMoreWhenAnotherRunTookIt) {
   const auto taken = [&] {
     try {
       directory.require_lock();
-    } catch (const OutputError& error) {
+    } catch (const Error& error) {
       EXPECT_TRUE(error.agreed());
+      EXPECT_EQ(error.exit_code(), ExitCode::kOutput);
       return true;
     }
     return false;
@@ -102,8 +103,31 @@ TEST(RunDirectory, WritesNothingMoreWhenAnotherRunTookIt) {
   while (!taken() && now_seconds() - begin < 60) {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
-  EXPECT_THROW(directory.write("labels.npy", "labels"), OutputError);
+  EXPECT_THROW(directory.write("labels.npy", "labels"), Error);
   EXPECT_FALSE(all_see(directory.file("labels.npy")));
+}
+
+TEST(RunDirectory, ResumingNeedsSomethingToGoOnWith) {
+  const test::SharedDirectory shared;
+  const auto finished = shared.path() / "finished";
+  finished_run(finished);
+  EXPECT_EQ(refusal(finished, {.resume = true}), ExitCode::kOptions);
+  EXPECT_TRUE(all_see(finished / "summary.json"));
+  place(finished / "checkpoints" / "1" / "manifest.json");
+  EXPECT_EQ(refusal(finished, {.resume = true}), ExitCode::kDone);
+  EXPECT_FALSE(all_see(finished / "summary.json"));
+  EXPECT_TRUE(all_see(finished / "labels.npy"));
+
+  const auto foreign = shared.path() / "foreign" / "data.npy";
+  place(foreign, "somebody's");
+  EXPECT_EQ(refusal(foreign.parent_path(), {.resume = true}), ExitCode::kOptions);
+  EXPECT_TRUE(all_see(foreign));
+
+  // Ended before its first checkpoint, or not there at all: a job script always says --resume.
+  const auto begun = shared.path() / "begun";
+  RunDirectory(world(), begun).claim("eigenscale-test", "seed=1\n", kFiles);
+  EXPECT_EQ(refusal(begun, {.resume = true}), ExitCode::kDone);
+  EXPECT_EQ(refusal(shared.path() / "new", {.resume = true}), ExitCode::kDone);
 }
 
 TEST(RunDirectory, RemovesNothingBeforeItIsClaimed) {

@@ -4,7 +4,6 @@
 #include <array>
 #include <cstdio>
 #include <list>
-#include <map>
 #include <mutex>
 #include <stdexcept>
 #include <utility>
@@ -238,8 +237,10 @@ void end_all_ranks(MPI_Comm* communicator, int* code, ...) {
   MPI_Abort(*communicator, static_cast<int>(ExitCode::kCommunication));
 }
 
-std::map<MPI_Comm, MPI_Comm>& library_communicators() {
-  static std::map<MPI_Comm, MPI_Comm> communicators;
+/// Originals and duplicates, in the order in which all ranks made them: that in which all can free
+/// them, which is collective. There are few.
+std::vector<std::pair<MPI_Comm, MPI_Comm>>& library_communicators() {
+  static std::vector<std::pair<MPI_Comm, MPI_Comm>> communicators;
   return communicators;
 }
 
@@ -247,16 +248,20 @@ std::map<MPI_Comm, MPI_Comm>& library_communicators() {
 
 MPI_Comm library_handle(const Communicator& communicator) {
   const MPI_Comm original = mpi_handle(communicator);
-  auto [entry, made] = library_communicators().try_emplace(original, MPI_COMM_NULL);
-  if (made) {
-    const WatchedCall watched("MPI_Comm_dup", 0);
-    check_mpi(MPI_Comm_dup(original, &entry->second), "MPI_Comm_dup");
-    MPI_Errhandler handler = MPI_ERRHANDLER_NULL;
-    check_mpi(MPI_Comm_create_errhandler(end_all_ranks, &handler), "MPI_Comm_create_errhandler");
-    check_mpi(MPI_Comm_set_errhandler(entry->second, handler), "MPI_Comm_set_errhandler");
-    check_mpi(MPI_Errhandler_free(&handler), "MPI_Errhandler_free");
+  const auto known = std::ranges::find(library_communicators(), original,
+                                       &std::pair<MPI_Comm, MPI_Comm>::first);
+  if (known != library_communicators().end()) {
+    return known->second;
   }
-  return entry->second;
+  MPI_Comm duplicate = MPI_COMM_NULL;
+  const WatchedCall watched("MPI_Comm_dup", 0);
+  check_mpi(MPI_Comm_dup(original, &duplicate), "MPI_Comm_dup");
+  library_communicators().emplace_back(original, duplicate);
+  MPI_Errhandler handler = MPI_ERRHANDLER_NULL;
+  check_mpi(MPI_Comm_create_errhandler(end_all_ranks, &handler), "MPI_Comm_create_errhandler");
+  check_mpi(MPI_Comm_set_errhandler(duplicate, handler), "MPI_Comm_set_errhandler");
+  check_mpi(MPI_Errhandler_free(&handler), "MPI_Errhandler_free");
+  return duplicate;
 }
 
 void free_split_communicators() {
