@@ -248,8 +248,8 @@ std::vector<std::pair<MPI_Comm, MPI_Comm>>& library_communicators() {
 
 MPI_Comm library_handle(const Communicator& communicator) {
   const MPI_Comm original = mpi_handle(communicator);
-  const auto known = std::ranges::find(library_communicators(), original,
-                                       &std::pair<MPI_Comm, MPI_Comm>::first);
+  const auto known =
+      std::ranges::find(library_communicators(), original, &std::pair<MPI_Comm, MPI_Comm>::first);
   if (known != library_communicators().end()) {
     return known->second;
   }

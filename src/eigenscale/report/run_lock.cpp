@@ -75,8 +75,7 @@ bool names(const fs::path& path, int descriptor) {
 bool remove_own(const fs::path& path, int descriptor) {
   while (::flock(descriptor, LOCK_EX) != 0 && errno == EINTR) {
   }
-  const bool removed =
-      !names(path, descriptor) || ::unlink(path.c_str()) == 0 || errno == ENOENT;
+  const bool removed = !names(path, descriptor) || ::unlink(path.c_str()) == 0 || errno == ENOENT;
   const int reason = errno;
   ::flock(descriptor, LOCK_UN);
   errno = reason;
