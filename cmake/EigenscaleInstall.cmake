@@ -37,6 +37,18 @@ install(CODE "set(PROJECT_VERSION ${PROJECT_VERSION})
   set(CMAKE_INSTALL_DATADIR ${CMAKE_INSTALL_DATADIR})
   configure_file(${PROJECT_SOURCE_DIR}/packaging/modulefile.in
     \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_DATADIR}/eigenscale/modulefiles/eigenscale/${PROJECT_VERSION}\" @ONLY)")
+# Manual pages and completion come from what the programs say of themselves, so only where they run.
+find_program(EIGENSCALE_PYTHON python3)
+mark_as_advanced(EIGENSCALE_PYTHON)
+if(EIGENSCALE_PYTHON AND eigenscale_apps AND NOT CMAKE_CROSSCOMPILING)
+  install(CODE "set(share \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_DATADIR}\")
+    execute_process(RESULT_VARIABLE code
+      COMMAND ${EIGENSCALE_PYTHON} -B ${PROJECT_SOURCE_DIR}/packaging/write_manuals.py
+        \"${PROJECT_BINARY_DIR}/apps\" \"\${share}/man/man1\" \"\${share}/bash-completion/completions\")
+    if(NOT code EQUAL 0)
+      message(WARNING \"installed without manual pages and completion: the programs do not run here\")
+    endif()")
+endif()
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/CITATION.cff
   DESTINATION ${CMAKE_INSTALL_DOCDIR})
 

@@ -56,3 +56,17 @@ step("run an installed job script" ${CMAKE_COMMAND} -E env --unset=EIGENSCALE_BI
 expect("${WORK}/moved/bin/eigenscale-cluster --data x")
 file(READ ${WORK}/moved/share/eigenscale/modulefiles/eigenscale/${VERSION} output)
 expect("set prefix \"${WORK}/prefix\"")
+
+# Manual pages and completion are there and say what the programs do.
+file(READ ${WORK}/moved/share/man/man1/eigenscale-whiten.1 output)
+expect(".TH EIGENSCALE-WHITEN 1 \"\" \"eigenscale ${VERSION}\"")
+expect("\\fB\\-\\-method\\fR \\fITEXT\\fR")
+foreach(case "--meth=--method" "--method z=zca" "--solver exact --ou=--output")
+  string(REPLACE "=" ";" case "${case}")
+  list(GET case 0 typed)
+  list(GET case 1 completed)
+  step("complete '${typed}'" bash -c "source '${WORK}/moved/share/bash-completion/completions/eigenscale-whiten'
+    COMP_WORDS=(eigenscale-whiten ${typed}) COMP_CWORD=$((\${#COMP_WORDS[@]} - 1))
+    _eigenscale && echo \"[\${COMPREPLY[*]}]\"")
+  expect("[${completed}]")
+endforeach()
