@@ -89,7 +89,7 @@ TEST(LandmarkClustering, FindsTheSubspacesOfAllRows) {
   const auto data = hard_union(3000);
   const auto model = find(world(), data, 3, 0);
   EXPECT_EQ(model.dimension, 6);
-  EXPECT_EQ(model.candidates.size(), 6u);
+  EXPECT_EQ(model.candidates.size(), 9u);
   const MemoryRows rows(own(data.rows));
   const auto refined = refine_subspaces(world(), rows, model.bases, {});
   const auto metrics =

@@ -37,6 +37,22 @@ TEST(Threshold, DropsTheDiagonalWhenAsked) {
   }
 }
 
+TEST(Threshold, NeighboursAreTheLargestOutsideTheDiagonal) {
+  auto whole = torch::eye(5, torch::kFloat64) * 100;
+  whole.select(1, 0).narrow(0, 1, 4).copy_(torch::tensor({-4.0, 2.0, 0.5, 2.5}));
+  whole.select(1, 2).copy_(torch::tensor({3.0, 3.0, 100.0, -3.0, 1.0}));  // equal entries
+  auto expected = torch::zeros({5, 5}, torch::kFloat64);
+  expected.select(1, 0).copy_(torch::tensor({0.0, -4.0, 0.0, 0.0, 2.5}));
+  expected.select(1, 2).copy_(torch::tensor({3.0, 3.0, 0.0, 0.0, 0.0}));
+  for (const auto& grid : test::all_grids()) {
+    const auto kept = keep_neighbours(distribute(whole, grid), 2);
+    EXPECT_TRUE(kept.local().equal(test::local_part(expected, kept.layout())));
+    const auto all = keep_neighbours(distribute(whole, grid), 9);
+    EXPECT_TRUE(all.local().equal(
+        test::local_part(whole - torch::eye(5, torch::kFloat64) * 100, all.layout())));
+  }
+}
+
 TEST(Threshold, IsTheSameOnEveryGridToTheBit) {
   const auto whole = test::random_matrix(37, 37, 71).to(torch::kFloat32);
   const auto reference = threshold_columns(distribute(whole, test::all_grids()[0]), 0.3, false);

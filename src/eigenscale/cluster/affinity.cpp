@@ -87,4 +87,21 @@ SmoothedAffinity smooth_affinity(const DistributedMatrix& coefficients,
   return {std::move(affinity), eigen.solver};
 }
 
+DistributedMatrix neighbour_affinity(const DistributedMatrix& coefficients,
+                                     std::shared_ptr<const ProcessGrid> grid,
+                                     std::int64_t neighbours, double power) {
+  const TraceSpan span("affinity");
+  require_finite(grid->all(), coefficients.local(), "the matrix of coefficients",
+                 kCoefficientAdvice);
+  auto kept = keep_neighbours(coefficients, neighbours);
+  auto local = kept.local();
+  local.abs_();
+  const double largest =
+      all_reduce(grid->all(), local.numel() > 0 ? local.max().item<double>() : 0, ReduceOp::kMax);
+  if (largest > 0) {
+    local.div_(largest).pow_(power);
+  }
+  return symmetric_part(kept, std::move(grid));
+}
+
 }  // namespace eigenscale

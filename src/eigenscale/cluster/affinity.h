@@ -32,6 +32,16 @@ SmoothedAffinity smooth_affinity(const DistributedMatrix& coefficients,
                                  const RowPartition& partition, const ClusteringSettings& settings,
                                  std::int64_t clusters, bool drop_diagonal);
 
+/// [collective] The strongest |c_ij| outside the diagonal of each column, `neighbours` of them, to
+/// the power a, made symmetric: (A + A^T) / 2 (Heckel and Boelcskei, Robust Subspace Clustering via
+/// Thresholding, 2015, with coefficients instead of inner products). It asks for no dimension, and
+/// holds where K subspaces together span more than the space, whose coefficients have too low a
+/// rank for K d leading eigenpairs. Scaled so that the largest |c_ij| counts 1. N x N, double,
+/// square blocks on `grid`.
+DistributedMatrix neighbour_affinity(const DistributedMatrix& coefficients,
+                                     std::shared_ptr<const ProcessGrid> grid,
+                                     std::int64_t neighbours, double power);
+
 /// The block size of the N x N matrices of the spectral phase on a grid.
 BlockCyclicLayout spectral_layout(std::int64_t samples, std::shared_ptr<const ProcessGrid> grid);
 

@@ -11,6 +11,27 @@
 #include "eigenscale/linalg/symmetric_eigen.h"
 
 namespace eigenscale {
+namespace {
+
+/// N x d samples in the blocks of the spectral phase, double.
+DistributedMatrix distribute_rows(const torch::Tensor& rows, const RowPartition& partition,
+                                  std::shared_ptr<const ProcessGrid> grid) {
+  const std::int64_t samples = partition.rows();
+  const std::int64_t features = rows.size(1);
+  auto layout = spectral_layout(std::min(samples, features), std::move(grid));
+  layout.rows = samples;
+  layout.columns = features;
+  return from_row_blocks(rows.to(torch::kFloat64), partition, layout);
+}
+
+}  // namespace
+
+DistributedMatrix inner_products(const torch::Tensor& rows, const RowPartition& partition,
+                                 std::shared_ptr<const ProcessGrid> grid) {
+  const TraceSpan span("inner products");
+  const auto latent = distribute_rows(rows, partition, std::move(grid));
+  return multiply(latent, latent, false, true);
+}
 
 ClosedFormCoefficients closed_form(const torch::Tensor& rows, const RowPartition& partition,
                                    std::shared_ptr<const ProcessGrid> grid, std::int64_t leading) {
@@ -18,10 +39,7 @@ ClosedFormCoefficients closed_form(const torch::Tensor& rows, const RowPartition
   constexpr double kRidge = 0.01;
   const std::int64_t samples = partition.rows();
   const std::int64_t features = rows.size(1);
-  auto layout = spectral_layout(std::min(samples, features), grid);
-  layout.rows = samples;
-  layout.columns = features;
-  const auto latent = from_row_blocks(rows.to(torch::kFloat64), partition, layout);
+  const auto latent = distribute_rows(rows, partition, grid);
   const bool by_features = features <= samples;
   const auto eigen = symmetric_eigen(smaller_gram(latent), EigenRange::all());
   const auto values = eigen.values.clamp_min(0);

@@ -25,4 +25,9 @@ struct ClosedFormCoefficients {
 ClosedFormCoefficients closed_form(const torch::Tensor& rows, const RowPartition& partition,
                                    std::shared_ptr<const ProcessGrid> grid, std::int64_t leading);
 
+/// [collective] Z Z^T, N x N, double, square blocks on the grid: to scale, the closed form as its
+/// ridge g grows beyond all bounds.
+DistributedMatrix inner_products(const torch::Tensor& rows, const RowPartition& partition,
+                                 std::shared_ptr<const ProcessGrid> grid);
+
 }  // namespace eigenscale

@@ -26,11 +26,14 @@ ClusteringEvents silent() {
           .pretrained = [](Autoencoder&) {}};
 }
 
-/// The landmarks of one draw that this group of ranks solves, and what it found.
-struct Draw {
+/// Labels of the landmarks of one draw, found by this group of ranks. Start 2 r is that of draw r
+/// by self-expression, start 2 r + 1 that by cosines.
+struct Start {
   std::int64_t number = 0;
   torch::Tensor rows;    // own rows of the group's partition
   torch::Tensor labels;  // of these
+
+  bool by_cosines() const { return number % 2 == 1; }
 };
 
 std::int64_t count_distinct(const torch::Tensor& rows) {
@@ -82,8 +85,8 @@ class LandmarkClustering {
 
   LandmarkModel run(const std::function<void(const std::string& phase)>& on_phase) {
     on_phase("landmarks");
-    for (std::int64_t first = 0; first < options_.draws; first += draws_at_once()) {
-      cluster_draws(first);
+    for (std::int64_t first = 0; first < starts(); first += starts_at_once()) {
+      cluster_starts(first);
     }
     if (result_.dimension == 0) {
       on_phase("dimension");
@@ -105,19 +108,20 @@ class LandmarkClustering {
       work();
     }
   }
-  std::int64_t draws_at_once() const { return alone_ ? world_.size() : 1; }
+  std::int64_t starts() const { return 2 * options_.draws; }
+  std::int64_t starts_at_once() const { return alone_ ? world_.size() : 1; }
   RowPartition group_partition() const { return {options_.landmarks, group().size()}; }
 
-  /// Draws first, first + 1, ...: one for each rank, or one for all.
-  void cluster_draws(std::int64_t first) {
+  /// Starts first, first + 1, ...: one for each rank, or one for all.
+  void cluster_starts(std::int64_t first) {
     std::vector<std::vector<std::int64_t>> wanted(world_.size());
     for (int rank = 0; rank < world_.size(); ++rank) {
       const std::int64_t number = alone_ ? first + rank : first;
-      if (number >= options_.draws) {
+      if (number >= starts()) {
         continue;
       }
       wanted[rank] = draw_rows(partition_.rows(), options_.landmarks, clustering_.seed, "landmarks",
-                               static_cast<std::uint32_t>(number));
+                               static_cast<std::uint32_t>(number / 2));
       if (!alone_) {
         const auto range = group_partition().range(rank);
         wanted[rank] = {wanted[rank].begin() + range.begin, wanted[rank].begin() + range.end};
@@ -129,12 +133,15 @@ class LandmarkClustering {
     }
     const std::int64_t number = alone_ ? first + world_.rank() : first;
     const auto solve = [&] {
-      if (number >= options_.draws) {
+      if (number >= starts()) {
         return;
       }
+      Start start{number, landmarks, {}};
+      auto clustering = clustering_;
+      clustering.cosines = start.by_cosines();
       const Samples samples{group_partition(), landmarks, {landmarks.size(1)}};
-      auto found = cluster_samples(group(), samples, std::nullopt, clustering_, silent());
-      draws_.push_back({number, landmarks, found.labels});
+      start.labels = cluster_samples(group(), samples, std::nullopt, clustering, silent()).labels;
+      starts_.push_back(std::move(start));
     };
     on_every_rank(solve);
   }
@@ -154,20 +161,20 @@ class LandmarkClustering {
     }
   }
 
-  /// Every draw chooses, all take what most chose. The curves of all draws go to all ranks.
+  /// Every start chooses, all take what most chose. The curves of all go to all ranks.
   void choose() {
     const std::int64_t features = rows_.features();
     const std::int64_t width = 2 + features;
-    auto table = torch::zeros({options_.draws, width}, torch::kFloat64);
+    auto table = torch::zeros({starts(), width}, torch::kFloat64);
     const auto solve = [&] {
-      for (const auto& draw : draws_) {
-        const MemoryRows rows(draw.rows);
-        const auto choice = choose_dimension(group(), rows, draw.labels, clustering_.clusters,
+      for (const auto& start : starts_) {
+        const MemoryRows rows(start.rows);
+        const auto choice = choose_dimension(group(), rows, start.labels, clustering_.clusters,
                                              clustering_.precision);
-        table[draw.number][0] = choice.dimension;
-        table[draw.number][1] = std::ssize(choice.trials);
+        table[start.number][0] = choice.dimension;
+        table[start.number][1] = std::ssize(choice.trials);
         for (std::int64_t i = 0; i < std::ssize(choice.trials); ++i) {
-          table[draw.number][2 + i] = choice.trials[i].rest;
+          table[start.number][2 + i] = choice.trials[i].rest;
         }
       }
     };
@@ -175,70 +182,81 @@ class LandmarkClustering {
     if (alone_) {
       world_.all_reduce(table);
     }
-    for (std::int64_t draw = 0; draw < options_.draws; ++draw) {
-      DimensionChoice choice{table[draw][0].item<std::int64_t>(), {}};
-      for (std::int64_t i = 0; i < table[draw][1].item<std::int64_t>(); ++i) {
-        choice.trials.push_back({i, table[draw][2 + i].item<double>()});
+    for (std::int64_t start = 0; start < starts(); ++start) {
+      DimensionChoice choice{table[start][0].item<std::int64_t>(), {}};
+      for (std::int64_t i = 0; i < table[start][1].item<std::int64_t>(); ++i) {
+        choice.trials.push_back({i, table[start][2 + i].item<double>()});
       }
       result_.dimension_choices.push_back(choice);
     }
     result_.dimension = agree_on_dimension(result_.dimension_choices, features);
   }
 
-  /// Of every draw the bases as labelled, refined, and refined from a random start.
+  /// Of every start the bases as labelled and refined; of every draw those refined from a random
+  /// start.
   void fit_candidates() {
     const std::int64_t clusters = clustering_.clusters;
     const auto type = clustering_.precision;
-    bases_ =
-        torch::zeros({3 * options_.draws, clusters, rows_.features(), result_.dimension}, type);
+    const std::int64_t features = rows_.features();
+    const std::int64_t dimension = result_.dimension;
+    fitted_ = torch::zeros({starts(), clusters, features, dimension}, type);
+    refined_ = torch::zeros({starts() + options_.draws, clusters, features, dimension}, type);
     const auto solve = [&] {
-      for (const auto& draw : draws_) {
-        const MemoryRows rows(draw.rows);
-        const auto fitted =
-            fit_subspaces(group(), rows, draw.labels, clusters, result_.dimension, type);
-        const auto random =
-            random_bases(clusters, rows_.features(), result_.dimension,
-                         clustering_.seed + static_cast<std::uint64_t>(draw.number), type);
-        bases_[3 * draw.number].copy_(fitted);
-        bases_[3 * draw.number + 1].copy_(
+      for (const auto& start : starts_) {
+        const MemoryRows rows(start.rows);
+        const auto fitted = fit_subspaces(group(), rows, start.labels, clusters, dimension, type);
+        fitted_[start.number].copy_(fitted);
+        refined_[start.number].copy_(
             refine_subspaces(group(), rows, fitted, {.spectra = false}).bases);
-        bases_[3 * draw.number + 2].copy_(
-            refine_subspaces(group(), rows, random, {.most_passes = 30, .spectra = false}).bases);
+        if (start.by_cosines()) {
+          const std::int64_t draw = start.number / 2;
+          const auto random =
+              random_bases(clusters, features, dimension,
+                           clustering_.seed + static_cast<std::uint64_t>(draw), type);
+          refined_[starts() + draw].copy_(
+              refine_subspaces(group(), rows, random, {.most_passes = 30, .spectra = false}).bases);
+        }
       }
     };
     on_every_rank(solve);
     if (alone_) {
-      world_.all_reduce(bases_);  // one owner each and zeros elsewhere
+      world_.all_reduce(fitted_);  // one owner each and zeros elsewhere
+      world_.all_reduce(refined_);
     }
+  }
+
+  std::string candidate_name(std::int64_t candidate) const {
+    const bool random = candidate >= starts();
+    const std::int64_t draw = random ? candidate - starts() : candidate / 2;
+    return "draw " + std::to_string(draw + 1) +
+           (random               ? ", random start"
+            : candidate % 2 == 0 ? ", self-expression"
+                                 : ", cosines");
   }
 
   void compete() {
     result_.sample = std::min(kSample, partition_.rows());
     const auto sample =
         draw_rows(partition_.rows(), result_.sample, clustering_.seed, "common sample");
-    const auto objectives = sample_objectives(world_, partition_, rows_, sample, bases_);
-    // Differences that rounding makes decide nothing: the first draw wins then.
-    std::int64_t best_found = 1;
+    const auto objectives = sample_objectives(world_, partition_, rows_, sample, refined_);
     for (std::int64_t i = 0; i < std::ssize(objectives); ++i) {
-      const std::string draw = "draw " + std::to_string(i / 3 + 1);
-      if (i % 3 == 0) {
-        continue;
-      }
-      result_.candidates.push_back(
-          {draw + (i % 3 == 1 ? ", self-expression" : ", random start"), objectives[i]});
-      if (i % 3 == 1 && objectives[i] < objectives[best_found] * (1 - 1e-5) - 4e-7) {
+      result_.candidates.push_back({candidate_name(i), objectives[i]});
+    }
+    // Differences that rounding makes decide nothing: the first start wins then.
+    std::int64_t best_found = 0;
+    for (std::int64_t i = 1; i < starts(); ++i) {
+      if (objectives[i] < objectives[best_found] * (1 - 1e-5) - 4e-7) {
         best_found = i;
       }
     }
-    std::int64_t best = best_found;
-    for (std::int64_t i = 2; i < std::ssize(objectives); i += 3) {
-      if (objectives[i] < objectives[best] * (1 - 1e-3) - 4e-7) {
-        best = i;
+    result_.best = best_found;
+    for (std::int64_t i = starts(); i < std::ssize(objectives); ++i) {
+      if (objectives[i] < objectives[result_.best] * (1 - 1e-3) - 4e-7) {
+        result_.best = i;
       }
     }
-    result_.best = best / 3 * 2 + best % 3 - 1;
-    result_.bases = bases_[best].clone();
-    result_.unrefined_bases = bases_[best_found - 1].clone();
+    result_.bases = refined_[result_.best].clone();
+    result_.unrefined_bases = fitted_[best_found].clone();
   }
 
   const Communicator& world_;
@@ -248,8 +266,9 @@ class LandmarkClustering {
   LandmarkOptions options_;
   bool alone_;
   std::unique_ptr<Communicator> own_group_;
-  std::vector<Draw> draws_;
-  torch::Tensor bases_;
+  std::vector<Start> starts_;
+  torch::Tensor fitted_;
+  torch::Tensor refined_;
   LandmarkModel result_;
 };
 

@@ -29,10 +29,11 @@ struct LandmarkCandidate {
 
 struct LandmarkModel {
   torch::Tensor bases;            ///< of the best candidate, K x d x s, on all ranks
-  torch::Tensor unrefined_bases;  ///< of the best draw's landmark labels as they were found
+  torch::Tensor unrefined_bases;  ///< of the best start's landmark labels as they were found
   std::int64_t best = 0;          ///< index of the best candidate
   std::vector<LandmarkCandidate> candidates;
-  std::vector<DimensionChoice> dimension_choices;  ///< of each draw; empty when it was given
+  /// Of each draw by self-expression and by cosines; empty when the dimension was given.
+  std::vector<DimensionChoice> dimension_choices;
   std::int64_t dimension = 0;
   std::int64_t sample = 0;         ///< rows of the common sample
   std::int64_t distinct_rows = 0;  ///< among the landmarks of the first draw
@@ -48,10 +49,12 @@ constexpr std::int64_t kLandmarksOfARank = 4096;
 std::int64_t landmark_bytes(std::int64_t landmarks, int ranks);
 
 /// [collective] Finds K subspaces from a few rows: in each of several draws m landmarks are
-/// clustered by self-expression (`clustering`, on their unit rows), the subspaces are fitted to
-/// their labels and refined on them; a random start is refined on the same landmarks beside. The
-/// candidate with the smallest objective on a sample that is the same for all wins: no reference
-/// label is seen. Draws are solved side by side, by one rank each while m is small. `rows` are this
+/// clustered by self-expression (`clustering`, on their unit rows) and by their cosines, which are
+/// the closed form of a ridge beyond all bounds and do better where the subspaces together fill the
+/// space; the subspaces are fitted to the labels of each and refined on the landmarks, and so is a
+/// random start. The candidate with the smallest objective on a sample that is the same for all
+/// wins: no reference label is seen. While m is small the starts are dealt out over the ranks, one
+/// rank solves one. `rows` are this
 /// rank's unit rows of `partition`. InputError (agreed) when there are fewer distinct landmarks
 /// than clusters.
 LandmarkModel cluster_landmarks(const Communicator& world, const RowPartition& partition,

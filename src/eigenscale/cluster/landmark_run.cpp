@@ -125,7 +125,7 @@ class LandmarkRun {
   ClusteringOptions landmark_options() {
     auto clustering = options_.clustering;
     clustering.settings =
-        with_overrides(default_settings(choice_.count, clustering.clusters), options_.overrides);
+        landmark_settings(choice_.count, clustering.clusters, options_.overrides);
     clustering.settings.subspace_dim =
         std::min(clustering.settings.subspace_dim, rows_->unit().features());
     clustering.closed_form = choice_.closed_form;

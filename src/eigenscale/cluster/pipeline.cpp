@@ -40,8 +40,12 @@ class Pipeline {
     if (classes_) {
       run_baselines();
     }
-    const auto coefficients = options_.closed_form ? closed_form_coefficients() : train();
-    assign(coefficients);
+    if (options_.cosines) {
+      events_.phase("self_expression");
+      assign(inner_products(latents(), partition_, spectral_grid_));
+    } else {
+      assign(options_.closed_form ? closed_form_coefficients() : train());
+    }
     return std::move(result_);
   }
 
@@ -149,8 +153,14 @@ class Pipeline {
       measure("without_post_processing", labels_of(raw_affinity(coefficients, spectral_grid_)));
     }
     events_.phase("affinity");
-    auto affinity = smooth_affinity(coefficients, spectral_grid_, partition_, options_.settings,
-                                    options_.clusters, options_.closed_form);
+    const auto& settings = options_.settings;
+    auto affinity =
+        settings.neighbours > 0
+            ? SmoothedAffinity{neighbour_affinity(coefficients, spectral_grid_, settings.neighbours,
+                                                  settings.affinity_power),
+                               "none"}
+            : smooth_affinity(coefficients, spectral_grid_, partition_, settings, options_.clusters,
+                              options_.closed_form);
     events_.phase("embedding");
     SpectralEmbedding embedding;
     const auto matrix = affinity.matrix;

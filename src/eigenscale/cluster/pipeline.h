@@ -26,6 +26,9 @@ struct ClusteringOptions {
   AutoencoderSpecification autoencoder;
   /// True: C is the closed form on the latents instead of trained coefficients.
   bool closed_form = false;
+  /// True: C is the latents' inner products Z Z^T, the closed form of an unbounded ridge but for
+  /// its scale; before closed_form.
+  bool cosines = false;
   LabelAssignment assignment = LabelAssignment::kDiscretize;
   torch::ScalarType precision = torch::kFloat32;
   /// Also cluster by the parts of the method alone, each an N x N problem of its own.

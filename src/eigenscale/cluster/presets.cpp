@@ -136,4 +136,14 @@ ClusteringSettings default_settings(std::int64_t samples, std::int64_t clusters)
   return settings;
 }
 
+ClusteringSettings landmark_settings(std::int64_t landmarks, std::int64_t clusters,
+                                     const ClusteringOverrides& overrides) {
+  auto settings = default_settings(landmarks, clusters);
+  if (!overrides.threshold) {
+    settings.neighbours = 30;
+    settings.affinity_power = 8;
+  }
+  return with_overrides(settings, overrides);
+}
+
 }  // namespace eigenscale

@@ -26,6 +26,9 @@ struct ClusteringSettings {
   double threshold = 0.2;
   std::int64_t subspace_dim = 10;
   double affinity_power = 1;
+  /// Above 0 the affinity is that of so many neighbours (neighbour_affinity), not the paper's
+  /// post-processing with its threshold and dimension.
+  std::int64_t neighbours = 0;
   bool unit_diagonal = false;
   bool linear_latents = false;       // no ReLU behind a conv encoder's last layer
   std::int64_t pretrain_batch = 0;   // samples of a step of pre-training; 0: all, as the paper
@@ -61,5 +64,10 @@ ClusteringSettings preset(const std::string& name, std::int64_t clusters);
 /// Settings without a preset, for N samples in K clusters: label-free defaults (docs/clustering.md
 /// states each rule).
 ClusteringSettings default_settings(std::int64_t samples, std::int64_t clusters);
+
+/// Those for m landmarks of unit length in K clusters, with what `overrides` sets: 30 neighbours
+/// and power 8; the paper's post-processing where a threshold is given.
+ClusteringSettings landmark_settings(std::int64_t landmarks, std::int64_t clusters,
+                                     const ClusteringOverrides& overrides);
 
 }  // namespace eigenscale

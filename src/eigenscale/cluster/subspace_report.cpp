@@ -193,7 +193,10 @@ void add_search(HtmlReport& page, const SubspaceFindings& findings) {
       rows);
   std::vector<Series> trials;
   for (std::size_t draw = 0; draw < findings.landmarks->dimension_choices.size(); ++draw) {
-    Series series{"draw " + std::to_string(draw + 1), {}, {}};
+    Series series{"draw " + std::to_string(draw / 2 + 1) +
+                      (draw % 2 == 0 ? ", self-expression" : ", cosines"),
+                  {},
+                  {}};
     for (const auto& trial : findings.landmarks->dimension_choices[draw].trials) {
       series.x.push_back(static_cast<double>(trial.dimension));
       series.y.push_back(std::max(trial.rest, 1e-9));

@@ -35,29 +35,59 @@ void threshold_column(Value* column, std::int64_t rows, double share,
   }
 }
 
+template <typename Value>
+void keep_largest(Value* column, std::int64_t rows, std::int64_t count,
+                  std::vector<std::pair<Value, std::int64_t>>& order) {
+  order.clear();
+  for (std::int64_t row = 0; row < rows; ++row) {
+    order.emplace_back(-std::abs(column[row]), row);
+  }
+  if (count < rows) {
+    std::ranges::nth_element(order, order.begin() + count);
+    for (auto dropped = order.begin() + count; dropped != order.end(); ++dropped) {
+      column[dropped->second] = 0;
+    }
+  }
+}
+
+/// Deals the matrix out by whole columns and calls cut(column, rows, its global index, scratch) for
+/// each.
+template <typename Cut>
+DistributedMatrix cut_columns(const DistributedMatrix& matrix, const Cut& cut) {
+  const auto& from = matrix.layout();
+  const RowPartition partition(from.columns, from.grid->all().size());
+  auto result = redistribute(matrix, {from.rows, from.columns, std::max<std::int64_t>(1, from.rows),
+                                      partition.block(), from.grid->as_row()});
+  const auto& local = result.local();
+  const std::int64_t first = partition.range(from.grid->all().rank()).begin;
+  AT_DISPATCH_FLOATING_TYPES(local.scalar_type(), "cut_columns", [&] {
+    std::vector<std::pair<scalar_t, std::int64_t>> scratch;
+    for (std::int64_t j = 0; j < local.size(1); ++j) {
+      cut(local.data_ptr<scalar_t>() + j * local.stride(1), local.size(0), first + j, scratch);
+    }
+  });
+  return result;
+}
+
 }  // namespace
 
 DistributedMatrix threshold_columns(const DistributedMatrix& coefficients, double share,
                                     bool drop_diagonal) {
-  const auto& from = coefficients.layout();
-  const int ranks = from.grid->all().size();
-  const RowPartition partition(from.columns, ranks);
-  auto result =
-      redistribute(coefficients, {from.rows, from.columns, std::max<std::int64_t>(1, from.rows),
-                                  partition.block(), from.grid->as_row()});
-  const auto& local = result.local();
-  const std::int64_t first = partition.range(from.grid->all().rank()).begin;
-  AT_DISPATCH_FLOATING_TYPES(local.scalar_type(), "threshold_columns", [&] {
-    std::vector<std::pair<scalar_t, std::int64_t>> heap;
-    for (std::int64_t j = 0; j < local.size(1); ++j) {
-      scalar_t* column = local.data_ptr<scalar_t>() + j * local.stride(1);
-      if (drop_diagonal) {
-        column[first + j] = 0;
-      }
-      threshold_column(column, local.size(0), share, heap);
-    }
-  });
-  return result;
+  return cut_columns(coefficients,
+                     [&](auto* column, std::int64_t rows, std::int64_t j, auto& scratch) {
+                       if (drop_diagonal) {
+                         column[j] = 0;
+                       }
+                       threshold_column(column, rows, share, scratch);
+                     });
+}
+
+DistributedMatrix keep_neighbours(const DistributedMatrix& coefficients, std::int64_t count) {
+  return cut_columns(coefficients,
+                     [&](auto* column, std::int64_t rows, std::int64_t j, auto& scratch) {
+                       column[j] = 0;
+                       keep_largest(column, rows, count, scratch);
+                     });
 }
 
 }  // namespace eigenscale

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+
 #include "eigenscale/linalg/distributed_matrix.h"
 
 namespace eigenscale {
@@ -12,5 +14,9 @@ namespace eigenscale {
 /// of a sum over ranks can sway what is kept. A column of zeros stays zero.
 DistributedMatrix threshold_columns(const DistributedMatrix& coefficients, double share,
                                     bool drop_diagonal);
+
+/// [collective] Keeps in every *column* the `count` entries of largest magnitude outside the
+/// diagonal, the lower row first among equals; dealt out as by threshold_columns.
+DistributedMatrix keep_neighbours(const DistributedMatrix& coefficients, std::int64_t count);
 
 }  // namespace eigenscale
