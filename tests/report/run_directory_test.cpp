@@ -264,5 +264,30 @@ TEST(PhaseTimers, AddUpByName) {
   EXPECT_EQ(seconds.size(), 3U);
 }
 
+TEST(PhaseTimers, CollectivesBelongToTheirPhase) {
+  PhaseTimers timers;
+  const auto exchange = [](int times) {
+    for (int i = 0; i < times; ++i) {
+      world().all_reduce(torch::ones({8}, torch::kFloat64));
+    }
+  };
+  timers.begin("quiet");
+  timers.begin("one");
+  exchange(3);
+  timers.begin("two");
+  exchange(1);
+  timers.begin("one");
+  exchange(2);
+  timers.end();
+  exchange(7);
+  const auto counted = timers.reduce_communication(world());
+  EXPECT_FALSE(counted.contains("quiet"));
+  EXPECT_EQ(counted["one"]["calls"], 5);
+  EXPECT_EQ(counted["one"]["bytes"], 5 * 64);
+  EXPECT_EQ(counted["two"]["calls"], 1);
+  EXPECT_EQ(counted["two"]["bytes"], 64);
+  EXPECT_GT(counted["one"]["seconds"], 0.0);
+}
+
 }  // namespace
 }  // namespace eigenscale

@@ -23,7 +23,9 @@ nlohmann::json run_line(const std::string& mode, int ranks, double seconds) {
           {"threads", 1},
           {"options", {"--clusters", "3"}},
           {"seconds", {{"total", seconds}, {"read", seconds / 4}}},
-          {"communication", {{"total", {{"seconds", 0.5}, {"bytes", 2e6}, {"calls", 7}}}}},
+          {"communication",
+           {{"total", {{"seconds", 0.5}, {"bytes", 2e6}, {"calls", 7}}},
+            {"read", {{"seconds", 0.375}, {"bytes", 1e6}, {"calls", 3}}}}},
           {"peak_memory_bytes", {{"max_rank", 1048576 * 100 / ranks}}}};
 }
 
@@ -72,7 +74,8 @@ TEST_F(ScalingStudyTest, StrongEfficiencyIsOfTheMedians) {
   EXPECT_DOUBLE_EQ(four.total.most, 5.0);
   EXPECT_DOUBLE_EQ(study.speed_up(four, 4.0), 2.5);
   EXPECT_DOUBLE_EQ(study.efficiency(four, 4.0), 1.25);
-  EXPECT_DOUBLE_EQ(four.phases.at("read").median, 1.0);
+  EXPECT_DOUBLE_EQ(four.phases.at("read").seconds.median, 1.0);
+  EXPECT_DOUBLE_EQ(four.phases.at("read").communication.median, 0.375);
   EXPECT_DOUBLE_EQ(four.bytes.median, 2e6);
 }
 
@@ -106,7 +109,8 @@ TEST_F(ScalingStudyTest, ReportSaysBaseRangeAndReference) {
   std::ifstream file(directory() / "report.html");
   const std::string html(std::istreambuf_iterator<char>(file), {});
   for (const char* text : {"Efficiency", "The base is 1 rank: 10 s", "Time by phase",
-                           "there at abc", "6.25 (6.25 to 6.25)", "three are the least"}) {
+                           "there at abc", "6.25 (6.25 to 6.25)", "three are the least",
+                           "read: in collectives", "0.375 (0.375 to 0.375)"}) {
     EXPECT_THAT(html, HasSubstr(text));
   }
   other["program"] = "eigenscale-train";

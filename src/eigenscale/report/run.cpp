@@ -79,6 +79,7 @@ void Run::finish(const std::function<std::string(const nlohmann::json&)>& report
   auto summary = make_summary(world_, options_.program, options_.device, startup_bytes_);
   summary.update(summary_);
   summary["seconds"] = timers_.reduce(world_);
+  summary["communication"].update(timers_.reduce_communication(world_));
   summary["counters"] = counters();
   summary["warnings"] = warnings_;
   write_trace();

@@ -59,7 +59,7 @@ std::vector<Series> by_phase(const ScalingStudy& study) {
   for (const auto& name : names) {
     series.push_back(curve(name, study, [&](const StudyPoint& point) {
       const auto found = point.phases.find(name);
-      return found == point.phases.end() ? 0 : found->second.median;
+      return found == point.phases.end() ? 0 : found->second.seconds.median;
     }));
   }
   if (std::ranges::any_of(study.points,
@@ -94,11 +94,21 @@ Rows phase_table(const ScalingStudy& study) {
   for (const auto& point : study.points) {
     rows[0].push_back(format_text("{} ranks, s", point.ranks));
   }
-  for (const auto& [name, ignored] : study.points.front().phases) {
-    auto& row = rows.emplace_back(1, name);
+  const auto add = [&](const std::string& phase, const std::string& label,
+                       Spread PhaseSpread::*part) {
+    auto& row = rows.emplace_back(1, label);
     for (const auto& point : study.points) {
-      const auto found = point.phases.find(name);
-      row.push_back(found == point.phases.end() ? "-" : range_text(found->second));
+      const auto found = point.phases.find(phase);
+      row.push_back(found == point.phases.end() ? "-" : range_text(found->second.*part));
+    }
+  };
+  for (const auto& [name, ignored] : study.points.front().phases) {
+    add(name, name, &PhaseSpread::seconds);
+    if (std::ranges::any_of(study.points, [&phase = name](const auto& point) {
+          const auto found = point.phases.find(phase);
+          return found != point.phases.end() && found->second.communication.median > 0;
+        })) {
+      add(name, name + ": in collectives", &PhaseSpread::communication);
     }
   }
   return rows;
@@ -151,7 +161,11 @@ std::string scaling_report(const ScalingStudy& study,
       plot({curve("median", study, [](const auto& point) { return point.bytes.median / 1e6; })},
            "MB"));
   page.add_table("All numbers", "Median and range of the repeats.", table_of(study));
-  page.add_table("Phases", "Seconds of the slowest rank, median and range.", phase_table(study));
+  page.add_table(
+      "Phases",
+      "Seconds of the slowest rank, and of the rank with most within collectives: waiting "
+      "for others and moving data. Median and range.",
+      phase_table(study));
   if (reference) {
     page.add_table("Reference", name_of(*reference), table_of(*reference));
   }

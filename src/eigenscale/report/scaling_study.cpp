@@ -37,7 +37,8 @@ StudyPoint make_point(std::int64_t ranks, const Lines& lines) {
   point.total = spread_at(lines, "/seconds/total");
   for (const auto& [phase, seconds] : lines.front()["seconds"].items()) {
     if (phase != "total") {
-      point.phases[phase] = spread_at(lines, "/seconds/" + phase);
+      point.phases[phase] = {spread_at(lines, "/seconds/" + phase),
+                             spread_at(lines, "/communication/" + phase + "/seconds")};
     }
   }
   point.communication = spread_at(lines, "/communication/total/seconds");

@@ -18,17 +18,23 @@ struct Spread {
 /// [local] Of at least one value.
 Spread spread_of(std::vector<double> values);
 
+/// A phase of all repeats of one number of ranks.
+struct PhaseSpread {
+  Spread seconds;
+  Spread communication;  ///< seconds in collectives, of the rank with most
+};
+
 /// All repeats of one number of ranks.
 struct StudyPoint {
   std::int64_t ranks = 0;
   std::int64_t hosts = 0;
   std::int64_t repeats = 0;
-  Spread total;                          ///< seconds of the whole run
-  std::map<std::string, Spread> phases;  ///< seconds
-  Spread communication;                  ///< seconds in collectives, of the rank with most
-  Spread bytes;   ///< that a rank hands to collectives, of the rank with most
-  Spread calls;   ///< of collectives
-  Spread memory;  ///< peak bytes of the rank with most
+  Spread total;  ///< seconds of the whole run
+  std::map<std::string, PhaseSpread> phases;
+  Spread communication;  ///< seconds in collectives, of the rank with most
+  Spread bytes;          ///< that a rank hands to collectives, of the rank with most
+  Spread calls;          ///< of collectives
+  Spread memory;         ///< peak bytes of the rank with most
 };
 
 /// What job-scripts/scaling/study collected: one line a finished run.
