@@ -12,7 +12,7 @@ ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 PAGES = ["README.md"] + sorted("docs/" + name for name in os.listdir(os.path.join(ROOT, "docs"))
                                if name.endswith(".md"))
 # Their commands ran for hours on data that are not here.
-MEASUREMENTS = ("docs/results.md", "docs/performance.md", "docs/decisions.md")
+MEASUREMENTS = ("docs/results.md", "docs/performance.md", "docs/decisions.md", "docs/papers.md")
 PROGRAMS = re.compile(r"eigenscale-(cluster|train|compress|whiten|generate|bench|report|info)")
 NO_REPORT = ("eigenscale-generate", "eigenscale-bench")
 SAMPLES, FEATURES = 260, 784
