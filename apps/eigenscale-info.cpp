@@ -2,6 +2,7 @@
 #include <zlib.h>
 
 #include "eigenscale/comm/device.h"
+#include "eigenscale/comm/device_runtime.h"
 #include "eigenscale/comm/environment.h"
 #include "eigenscale/compress/onnx_export.h"
 #include "eigenscale/core/memory.h"
@@ -10,10 +11,6 @@
 #include "eigenscale/report/program.h"
 
 #include <mpi.h>
-
-#ifdef EIGENSCALE_HAVE_NCCL
-#include "eigenscale/comm/nccl_communicator.h"
-#endif
 
 namespace {
 
@@ -55,11 +52,8 @@ std::string info(const Communicator& world) {
 #endif
   line("zlib", zlibVersion());
   line("ONNX export", has_onnx() ? "yes" : "not in this build");
-#ifdef EIGENSCALE_HAVE_NCCL
-  line("NCCL", nccl_version());
-#else
-  line("NCCL", "not in this build");
-#endif
+  auto* runtime = device_runtime();
+  line("NCCL", runtime != nullptr ? runtime->nccl_version() : "not in this build");
   const auto devices = cuda_devices();
   for (const auto& device : devices.descriptions) {
     line("CUDA device", device);

@@ -21,9 +21,6 @@ install(TARGETS ${eigenscale_apps} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 if(NOT EIGENSCALE_WITH_HDF5)
   set(eigenscale_unusable_headers PATTERN "hdf5_*" EXCLUDE)
 endif()
-if(NOT EIGENSCALE_WITH_NCCL)
-  list(APPEND eigenscale_unusable_headers PATTERN "nccl_*" EXCLUDE)
-endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/src/eigenscale DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
   FILES_MATCHING PATTERN "*.h"
   ${eigenscale_unusable_headers})
@@ -64,4 +61,5 @@ install(FILES
   ${PROJECT_BINARY_DIR}/eigenscale-config.cmake
   ${PROJECT_BINARY_DIR}/eigenscale-config-version.cmake
   ${PROJECT_SOURCE_DIR}/cmake/EigenscaleDependencies.cmake
+  ${PROJECT_SOURCE_DIR}/cmake/EigenscaleTorch.cmake
   DESTINATION ${eigenscale_package_dir})

@@ -3,28 +3,66 @@
 #include <numeric>
 
 #include "eigenscale/comm/mpi_communicator.h"
+#include "eigenscale/comm/staged_communicator.h"
 #include "support/mpi_test.h"
+#include "support/nccl_world.h"
 
 namespace eigenscale {
 namespace {
 
 using test::world;
 
-/// Every case runs with messages in one piece and cut into pieces of five elements, blocking and
-/// not: the 64-bit path without 64-bit data.
+enum class Library { kMpi, kNccl, kStaged };
+
+/// Every case runs with MPI's messages in one piece and cut into pieces of five elements, the
+/// 64-bit path without 64-bit data, with NCCL's calls on the double of a device, and through copies
+/// on the host; blocking and not.
 struct Variant {
+  Library library;
   std::int64_t chunk;
   bool asynchronous;
 };
 
 class CommunicatorTest : public testing::TestWithParam<Variant> {
  protected:
-  MpiCommunicator communicator_{mpi_handle(world()), GetParam().chunk};
+  CommunicatorTest()
+      : mpi_(mpi_handle(world()), GetParam().chunk),
+        staged_(mpi_, torch::kCPU),
+        communicator_(of(GetParam().library)) {}
+  void TearDown() override {
+    EXPECT_THAT(test::device_double().take_violations(), testing::IsEmpty());
+  }
+
+  Communicator& of(Library library) {
+    switch (library) {
+      case Library::kMpi:
+        return mpi_;
+      case Library::kNccl:
+        return test::nccl_world();
+      case Library::kStaged:
+        return staged_;
+    }
+    throw std::logic_error("no such library");
+  }
+
+  MpiCommunicator mpi_;
+  StagedCommunicator staged_;
+  Communicator& communicator_;
   int rank_ = world().rank();
   int size_ = world().size();
 
   void finish(std::unique_ptr<Work> work) { work->wait(); }
   bool asynchronous() const { return GetParam().asynchronous; }
+
+  std::vector<torch::ScalarType> types() const {
+    std::vector<torch::ScalarType> result = {torch::kUInt8,   torch::kInt8,    torch::kInt32,
+                                             torch::kInt64,   torch::kHalf,    torch::kFloat32,
+                                             torch::kFloat64, torch::kBFloat16};
+    if (GetParam().library != Library::kNccl) {
+      result.push_back(torch::kInt16);
+    }
+    return result;
+  }
 
   // Ragged on purpose: rank r has r + 1 rows, and the last one none.
   Communicator::Counts ragged() const {
@@ -35,12 +73,8 @@ class CommunicatorTest : public testing::TestWithParam<Variant> {
   }
 };
 
-const std::vector<torch::ScalarType> kTypes = {torch::kUInt8,   torch::kInt8,    torch::kInt16,
-                                               torch::kInt32,   torch::kInt64,   torch::kHalf,
-                                               torch::kFloat32, torch::kFloat64, torch::kBFloat16};
-
 TEST_P(CommunicatorTest, AllReduceSumsEveryType) {
-  for (const auto type : kTypes) {
+  for (const auto type : types()) {
     auto values = (torch::arange(13) % 5 + rank_).to(type);
     if (asynchronous()) {
       finish(communicator_.start_all_reduce(values, ReduceOp::kSum));
@@ -53,7 +87,7 @@ TEST_P(CommunicatorTest, AllReduceSumsEveryType) {
 }
 
 TEST_P(CommunicatorTest, AllReduceMaximumAndMinimum) {
-  for (const auto type : kTypes) {
+  for (const auto type : types()) {
     auto largest = torch::full({3}, rank_ + 1).to(type);
     auto smallest = torch::full({3}, rank_ + 1).to(type);
     communicator_.all_reduce(largest, ReduceOp::kMax);
@@ -160,30 +194,48 @@ TEST_P(CommunicatorTest, EmptyTensorsPass) {
   finish(communicator_.start_barrier());
 }
 
-INSTANTIATE_TEST_SUITE_P(Variants, CommunicatorTest,
-                         testing::Values(Variant{MpiCommunicator::kChunk, false},
-                                         Variant{MpiCommunicator::kChunk, true}, Variant{5, false},
-                                         Variant{5, true}));
+TEST_P(CommunicatorTest, EqualPartsAreGatheredAndScatteredWithOneCall) {
+  const Communicator::Counts counts(size_, 2);
+  const auto own = torch::full({2, 3}, rank_, torch::kInt64);
+  auto all = torch::full({2 * size_, 3}, -1, torch::kInt64);
+  communicator_.all_gather(all, own, counts);
+  const auto expected = torch::arange(size_).repeat_interleave(2).unsqueeze(1).expand({-1, 3});
+  EXPECT_TRUE(all.equal(expected));
+  auto sum = torch::zeros({2, 3}, torch::kInt64);
+  communicator_.reduce_scatter(sum, all, ReduceOp::kSum, counts);
+  EXPECT_TRUE(sum.equal(own * size_));
+}
 
-TEST(Communicator, SplitFormsRowsAndOrdersThemByKey) {
-  const auto part = world().split(world().rank() % 2, -world().rank());
-  const int members = (world().size() + 1 - world().rank() % 2) / 2;
+TEST_P(CommunicatorTest, SplitFormsRowsAndOrdersThemByKey) {
+  const auto part = communicator_.split(rank_ % 2, -rank_);
+  const int members = (size_ + 1 - rank_ % 2) / 2;
   EXPECT_EQ(part->size(), members);
-  EXPECT_EQ(part->rank(), members - 1 - world().rank() / 2);
+  EXPECT_EQ(part->rank(), members - 1 - rank_ / 2);
+  EXPECT_EQ(all_reduce(*part, std::int64_t{1}), members);
 }
 
-TEST(Communicator, TextTravels) {
+TEST_P(CommunicatorTest, TextTravels) {
   const std::string text = "labels, 0 \xc3\xa9";
-  EXPECT_EQ(
-      broadcast(world(), world().rank() == world().size() - 1 ? text : "", world().size() - 1),
-      text);
-  EXPECT_EQ(broadcast(world(), "", 0), "");
+  EXPECT_EQ(broadcast(communicator_, rank_ == size_ - 1 ? text : "", size_ - 1), text);
+  EXPECT_EQ(broadcast(communicator_, "", 0), "");
 }
 
-TEST(Communicator, RefusesWhatIsNotContiguous) {
+TEST_P(CommunicatorTest, RefusesWhatIsNotContiguousOrTooSmall) {
   const auto strided = torch::zeros({4, 4}).t().narrow(0, 0, 2);
-  EXPECT_THROW(world().all_reduce(strided), std::invalid_argument);
+  EXPECT_THROW(communicator_.all_reduce(strided), std::invalid_argument);
+  const Communicator::Counts counts(size_, 2);
+  EXPECT_THROW(communicator_.all_gather(torch::zeros({2 * size_}), torch::zeros({1}), counts),
+               std::invalid_argument);
 }
+
+INSTANTIATE_TEST_SUITE_P(Variants, CommunicatorTest,
+                         testing::Values(Variant{Library::kMpi, MpiCommunicator::kChunk, false},
+                                         Variant{Library::kMpi, MpiCommunicator::kChunk, true},
+                                         Variant{Library::kMpi, 5, false},
+                                         Variant{Library::kMpi, 5, true},
+                                         Variant{Library::kNccl, 0, false},
+                                         Variant{Library::kNccl, 0, true},
+                                         Variant{Library::kStaged, 5, true}));
 
 }  // namespace
 }  // namespace eigenscale

@@ -36,6 +36,20 @@ class Faults(unittest.TestCase):
     def test_each_thread_is_watched_by_itself(self):
         self.ends("thread", "MPI_Allreduce of 800 bytes", "thread 'next batch'")
 
+    def test_a_device_that_waits_for_a_rank_is_named(self):
+        self.ends("nccl-wait", "rank 0", "ncclAllReduce of 800 bytes in phase 'affinity'",
+                  "on the device")
+
+    def test_a_device_is_watched_though_nobody_waits_for_it(self):
+        self.ends("nccl-queued", "ncclAllReduce of 800 bytes in phase 'affinity'")
+
+    def test_a_rank_that_never_comes_to_the_start_of_nccl(self):
+        self.ends("nccl-start", "the start of a communicator of NCCL", "has not finished after")
+
+    def test_ranks_that_make_other_calls_on_a_device(self):
+        self.ends("nccl-other-call", "of 800 bytes failed", "ranks do not make the same calls",
+                  "ncclBroadcast")
+
     def test_short_calls_that_overlap_and_long_computations_do_not_end_a_run(self):
         code, errors = probe("overlap")
         self.assertEqual(code, 0, errors)

@@ -52,6 +52,28 @@ TEST(AdamTest, PanelsUpdateAsTheWholeAndTouchNothingElse) {
   }
 }
 
+TEST(AdamTest, OperationsOfADeviceDoTheSameToRounding) {
+  for (const auto type : {torch::kFloat32, torch::kFloat64}) {
+    torch::manual_seed(5);
+    auto parameter = torch::rand({7, 11}, type);
+    auto first = torch::zeros({7, 11}, type);
+    auto second = torch::zeros({7, 11}, type);
+    auto other_parameter = parameter.clone();
+    auto other_first = first.clone();
+    auto other_second = second.clone();
+    for (int step = 1; step <= 5; ++step) {
+      const auto gradient = torch::randn({7, 11}, type);
+      adam_update(parameter, gradient, first, second, step, {});
+      adam_update_by_operations(other_parameter, gradient, other_first, other_second, step, {});
+    }
+    // Five updates of 1e-3 beside values below 1: a few roundings of each.
+    const double tolerance = type == torch::kFloat32 ? 1e-6 : 1e-14;
+    EXPECT_LE((parameter - other_parameter).abs().max().item<double>(), tolerance);
+    EXPECT_LE((first - other_first).abs().max().item<double>(), tolerance);
+    EXPECT_LE((second - other_second).abs().max().item<double>(), tolerance);
+  }
+}
+
 TEST(AdamTest, RefusesMismatchedPanels) {
   const auto a = torch::zeros({4, 4});
   EXPECT_ANY_THROW(adam_update(a, a.t(), a, a, 1, {}));

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <list>
-#include <numeric>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -12,6 +11,7 @@
 
 #include "eigenscale/comm/communicator.h"
 #include "eigenscale/comm/mpi_types.h"
+#include "eigenscale/comm/ragged_rows.h"
 #include "eigenscale/comm/watchdog.h"
 #include "eigenscale/core/clock.h"
 #include "eigenscale/core/trace.h"
@@ -58,21 +58,6 @@ struct Pending {
 inline void require_host_contiguous(const torch::Tensor& tensor) {
   if (!tensor.is_contiguous() || !tensor.device().is_cpu()) {
     throw std::invalid_argument("MPI collectives need contiguous host tensors");
-  }
-}
-
-/// std::invalid_argument unless `tensor` has the rows that the counts say: MPI would read or write
-/// beyond it. In debug builds more are wrong, too.
-inline void require_rows(const torch::Tensor& tensor, std::int64_t rows, const char* what) {
-#ifdef NDEBUG
-  const bool fits = tensor.size(0) >= rows;
-#else
-  const bool fits = tensor.size(0) == rows;
-#endif
-  if (!fits) {
-    throw std::invalid_argument(std::string("the ") + what + " of a collective has " +
-                                std::to_string(tensor.size(0)) + " rows, its counts say " +
-                                std::to_string(rows));
   }
 }
 
@@ -253,10 +238,6 @@ struct Caller {
  private:
   static constexpr int kTag = 17;
 
-  static std::int64_t total_rows(const Communicator::Counts& counts) {
-    return std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
-  }
-
   struct Layout {
     std::vector<std::int64_t> sizes;
     std::vector<std::int64_t> offsets;
@@ -264,9 +245,7 @@ struct Caller {
   };
 
   Layout layout(const Communicator::Counts& counts, std::int64_t unit) const {
-    if (std::ssize(counts) != size) {
-      throw std::invalid_argument("ragged counts need one entry per rank");
-    }
+    require_counts(counts, size);
     Layout result;
     for (const std::int64_t rows : counts) {
       result.sizes.push_back(rows * unit);

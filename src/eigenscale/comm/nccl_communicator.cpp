@@ -1,265 +1,254 @@
 #include "eigenscale/comm/nccl_communicator.h"
 
-#include <cuda_runtime_api.h>
-#include <nccl.h>
-
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstring>
+#include <functional>
 #include <stdexcept>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "eigenscale/comm/agreement.h"
-#include "eigenscale/comm/device.h"
 #include "eigenscale/comm/environment.h"
-#include "eigenscale/comm/watchdog.h"
+#include "eigenscale/comm/nccl_queue.h"
+#include "eigenscale/comm/ragged_rows.h"
 #include "eigenscale/core/errors.h"
-#include "eigenscale/core/log.h"
-#include "eigenscale/core/trace.h"
-
-static_assert(NCCL_VERSION_CODE >= NCCL_VERSION(2, 14, 0),
-              "eigenscale needs NCCL 2.14: communicators that do not block");
 
 namespace eigenscale {
 namespace {
 
-constexpr auto kNcclPause = std::chrono::microseconds(20);
-
-/// The communicators to free at finalise.
-std::vector<ncclComm_t>& open_communicators() {
-  static std::vector<ncclComm_t> communicators;
-  return communicators;
-}
-
-void free_communicators() {
-  for (const auto communicator : open_communicators()) {
-    ncclResult_t state = ncclCommFinalize(communicator);
-    while (state == ncclInProgress) {
-      std::this_thread::sleep_for(kNcclPause);
-      if (ncclCommGetAsyncError(communicator, &state) != ncclSuccess) {
-        state = ncclInternalError;
-      }
-    }
-    if (state == ncclSuccess) {
-      ncclCommDestroy(communicator);
-    } else {
-      ncclCommAbort(communicator);
-    }
-  }
-  open_communicators().clear();
-}
-
-ncclDataType_t nccl_type(torch::ScalarType type) {
-  switch (type) {
-    case torch::kUInt8:
-      return ncclUint8;
-    case torch::kInt8:
-      return ncclInt8;
-    case torch::kInt32:
-      return ncclInt32;
-    case torch::kInt64:
-      return ncclInt64;
-    case torch::kHalf:
-      return ncclFloat16;
-    case torch::kFloat32:
-      return ncclFloat32;
-    case torch::kFloat64:
-      return ncclFloat64;
-    case torch::kBFloat16:
-      return ncclBfloat16;
-    default:
-      throw std::invalid_argument(std::string("NCCL does not reduce elements of type ") +
-                                  torch::toString(type));
-  }
-}
-
-ncclRedOp_t nccl_operation(ReduceOp op) {
-  return op == ReduceOp::kSum ? ncclSum : op == ReduceOp::kMax ? ncclMax : ncclMin;
-}
-
-/// [collective] Made by rank 0, sent by MPI.
-ncclUniqueId common_id(const Communicator& communicator) {
-  ncclUniqueId id{};
-  on_all_ranks(
-      communicator,
-      [&] {
-        if (const auto devices = cuda_devices(); !devices.problem.empty()) {
-          throw OptionError("NCCL: " + devices.problem);
-        }
-        if (communicator.rank() == 0) {
-          if (const auto code = ncclGetUniqueId(&id); code != ncclSuccess) {
-            throw CommunicationError(std::string("ncclGetUniqueId: ") + ncclGetErrorString(code) +
-                                     ": " + ncclGetLastError(nullptr));
-          }
-        }
-      },
-      ExitCode::kCommunication);
-  auto bytes = torch::empty({static_cast<std::int64_t>(sizeof id)}, torch::kUInt8);
-  std::memcpy(bytes.data_ptr(), &id, sizeof id);
-  communicator.broadcast(bytes, 0);
-  std::memcpy(&id, bytes.data_ptr(), sizeof id);
+/// [collective] Made by rank 0, sent over the host.
+NcclId common_id(const Communicator& host, DeviceRuntime& runtime) {
+  NcclId id{};
+  on_first_rank(host, [&] { id = runtime.make_id(); });
+  auto bytes = torch::empty({static_cast<std::int64_t>(id.size())}, torch::kUInt8);
+  std::memcpy(bytes.data_ptr(), id.data(), id.size());
+  host.broadcast(bytes, 0);
+  std::memcpy(id.data(), bytes.data_ptr(), id.size());
   return id;
 }
 
-}  // namespace
+void require_reducible(torch::ScalarType type) {
+  constexpr std::array kTypes = {torch::kUInt8, torch::kInt8,    torch::kInt32,   torch::kInt64,
+                                 torch::kHalf,  torch::kFloat32, torch::kFloat64, torch::kBFloat16};
+  if (std::ranges::find(kTypes, type) == kTypes.end()) {
+    throw std::invalid_argument(std::string("NCCL does not reduce elements of type ") +
+                                torch::toString(type));
+  }
+}
 
-struct NcclCommunicator::State {
-  State(const Communicator& communicator, cudaStream_t on)
-      : stream(on), rank(communicator.rank()), size(communicator.size()) {
-    auto id = common_id(communicator);
-    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
-    config.blocking = 0;
-    begin("ncclCommInitRankConfig", 0);
-    const auto code = ncclCommInitRankConfig(&handle, size, id, rank, &config);
-    if (handle != nullptr) {
-      if (open_communicators().empty()) {
-        Environment::at_finalize(free_communicators);
-      }
-      open_communicators().push_back(handle);
+void require_one_type(const torch::Tensor& output, const torch::Tensor& input) {
+  if (output.scalar_type() != input.scalar_type()) {
+    throw std::invalid_argument(std::string("a collective of NCCL has input of type ") +
+                                torch::toString(input.scalar_type()) + " and output of type " +
+                                torch::toString(output.scalar_type()));
+  }
+}
+
+std::int64_t size_of(const torch::Tensor& tensor) {
+  return static_cast<std::int64_t>(tensor.nbytes());
+}
+
+/// The rows of one rank, where `counts` says how many each has.
+std::vector<torch::Tensor> parts_of(const torch::Tensor& tensor,
+                                    const Communicator::Counts& counts) {
+  std::vector<torch::Tensor> parts;
+  std::int64_t first = 0;
+  for (const auto rows : counts) {
+    parts.push_back(tensor.narrow(0, first, rows));
+    first += rows;
+  }
+  return parts;
+}
+
+bool all_equal(const Communicator::Counts& counts) {
+  return std::ranges::adjacent_find(counts, std::ranges::not_equal_to()) == counts.end();
+}
+
+/// Holds up the host: what a barrier is for.
+class HostWork final : public Work {
+ public:
+  explicit HostWork(std::unique_ptr<Work> work) : work_(std::move(work)) {}
+  void wait() override {
+    const WatchedCall watched("a barrier of NCCL", 0);
+    while (!work_->test()) {
+      std::this_thread::sleep_for(std::chrono::microseconds(20));
     }
-    settle(code);
-    pending = false;
+    work_->wait();
   }
-  ~State() {
-    if (pending) {
-      log_error("{} was enqueued and never waited for", call);
-    }
-  }
-  State(const State&) = delete;
-  State& operator=(const State&) = delete;
+  bool test() override { return work_->test(); }
 
-  void begin(const char* name, std::int64_t size_in_bytes) {
-    if (aborted) {
-      throw CommunicationError(std::string(name) +
-                               " on a communicator of NCCL that was aborted after an error");
-    }
-    call = name;
-    bytes = size_in_bytes;
-    pending = true;
-  }
-
-  /// Waits until the host's part of a call that returned `code` is done: enqueuing may go on in a
-  /// thread of NCCL.
-  void settle(ncclResult_t code) {
-    const WatchedCall watched(call, bytes);
-    while (code == ncclInProgress) {
-      std::this_thread::sleep_for(kNcclPause);
-      code = asynchronous_state();
-    }
-    if (code != ncclSuccess) {
-      fail(nccl_text(code));
-    }
-  }
-
-  void wait() {
-    const WatchedCall watched(call, bytes);
-    while (true) {
-      const auto code = cudaStreamQuery(stream);
-      if (code == cudaSuccess) {
-        break;
-      }
-      if (code != cudaErrorNotReady) {
-        fail(std::string("the stream reports: ") + cudaGetErrorString(code));
-      }
-      if (const auto state = asynchronous_state();
-          state != ncclSuccess && state != ncclInProgress) {
-        fail(nccl_text(state));
-      }
-      std::this_thread::sleep_for(kNcclPause);
-    }
-    pending = false;
-  }
-
-  ncclResult_t asynchronous_state() const {
-    ncclResult_t state = ncclSuccess;
-    const auto code = ncclCommGetAsyncError(handle, &state);
-    return code == ncclSuccess ? state : code;
-  }
-
-  std::string nccl_text(ncclResult_t code) const {
-    return std::string(ncclGetErrorString(code)) + ": " + ncclGetLastError(handle);
-  }
-
-  [[noreturn]] void fail(const std::string& reason) {
-    pending = false;
-    aborted = true;
-    if (handle != nullptr) {
-      std::erase(open_communicators(), handle);
-      ncclCommAbort(std::exchange(handle, nullptr));
-    }
-    throw CommunicationError(std::string(call) + " of " + std::to_string(bytes) +
-                             " bytes failed on rank " + std::to_string(rank) + " of " +
-                             std::to_string(size) + ": " + reason);
-  }
-
-  ncclComm_t handle = nullptr;
-  cudaStream_t stream;
-  int rank;
-  int size;
-  // The last call, for messages.
-  const char* call = "";
-  std::int64_t bytes = 0;
-  bool pending = false;
-  bool aborted = false;
+ private:
+  std::unique_ptr<Work> work_;
 };
 
-namespace {
-
-/// The bytes of a call, counted.
-std::int64_t counted_bytes(std::int64_t elements, torch::ScalarType type) {
-  if (elements < 0) {
-    throw std::invalid_argument("a collective of a negative number of elements");
-  }
-  const auto bytes = elements * static_cast<std::int64_t>(c10::elementSize(type));
-  count("communication.calls", 1);
-  count("communication.bytes", bytes);
-  return bytes;
-}
-
 }  // namespace
 
-NcclCommunicator::NcclCommunicator(const Communicator& communicator, CUstream_st* stream)
-    : state_(std::make_unique<State>(communicator, stream)) {}
+NcclCommunicator::NcclCommunicator(const Communicator& host, DeviceRuntime& runtime, int device)
+    : host_(host),
+      device_(device),
+      queue_(std::make_shared<Queue>(runtime, host.rank(), host.size())) {
+  runtime.use_device(device);
+  queue_->meet(common_id(host, runtime));
+  Environment::at_finalize([queue = queue_] { queue->end(); });
+}
+
+NcclCommunicator::NcclCommunicator(std::unique_ptr<Communicator> owned_host, DeviceRuntime& runtime,
+                                   int device)
+    : NcclCommunicator(*owned_host, runtime, device) {
+  owned_host_ = std::move(owned_host);
+}
+
 NcclCommunicator::~NcclCommunicator() = default;
-NcclCommunicator::NcclCommunicator(NcclCommunicator&&) noexcept = default;
-NcclCommunicator& NcclCommunicator::operator=(NcclCommunicator&&) noexcept = default;
 
-int NcclCommunicator::rank() const { return state_->rank; }
-int NcclCommunicator::size() const { return state_->size; }
+int NcclCommunicator::rank() const { return queue_->rank(); }
+int NcclCommunicator::size() const { return queue_->size(); }
+torch::Device NcclCommunicator::device() const { return queue_->runtime().tensor_device(device_); }
 
-// NCCL counts elements in size_t: no pieces needed.
-void NcclCommunicator::all_reduce(void* data, std::int64_t elements, torch::ScalarType type,
-                                  ReduceOp op) {
-  const auto native = nccl_type(type);
-  const TraceSpan span("ncclAllReduce");
-  state_->begin("ncclAllReduce", counted_bytes(elements, type));
-  state_->settle(ncclAllReduce(data, data, static_cast<std::size_t>(elements), native,
-                               nccl_operation(op), state_->handle, state_->stream));
+std::unique_ptr<Communicator> NcclCommunicator::split(int color, int key) const {
+  return std::unique_ptr<Communicator>(
+      new NcclCommunicator(host_.split(color, key), queue_->runtime(), device_));
 }
 
-void NcclCommunicator::broadcast(void* data, std::int64_t elements, torch::ScalarType type,
-                                 int root) {
-  const auto bytes = counted_bytes(elements, type);
-  const TraceSpan span("ncclBroadcast");
-  state_->begin("ncclBroadcast", bytes);
-  state_->settle(ncclBroadcast(data, data, static_cast<std::size_t>(bytes), ncclUint8, root,
-                               state_->handle, state_->stream));
-}
-
-void NcclCommunicator::wait() {
-  const TraceSpan span("NCCL wait");
-  state_->wait();
-}
-
-std::string nccl_version() {
-  int version = 0;
-  if (ncclGetVersion(&version) != ncclSuccess) {
-    return "unknown";
+void NcclCommunicator::require_usable(const torch::Tensor& tensor) const {
+  if (!tensor.is_contiguous() || tensor.device() != device()) {
+    throw std::invalid_argument("collectives of NCCL need contiguous tensors on " + device().str());
   }
-  return std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." +
-         std::to_string(version % 100);
+}
+
+std::unique_ptr<Work> NcclCommunicator::start_all_reduce(torch::Tensor tensor, ReduceOp op) const {
+  require_usable(tensor);
+  require_reducible(tensor.scalar_type());
+  return queue_->start("ncclAllReduce", size_of(tensor), {tensor}, [&] {
+    if (tensor.numel() > 0) {
+      queue_->runtime().all_reduce(queue_->handle(), tensor, op, queue_->stream());
+    }
+  });
+}
+
+std::unique_ptr<Work> NcclCommunicator::start_all_gather(torch::Tensor output, torch::Tensor input,
+                                                         Counts counts) const {
+  require_usable(output);
+  require_usable(input);
+  require_one_type(output, input);
+  require_counts(counts, size());
+  require_rows(output, total_rows(counts), "output");
+  require_rows(input, counts[rank()], "input");
+  const auto own = input.narrow(0, 0, counts[rank()]);
+  const auto parts = parts_of(output, counts);
+  return queue_->start("ncclAllGather", size_of(output), {output, input}, [&] {
+    auto& runtime = queue_->runtime();
+    if (all_equal(counts)) {
+      if (own.numel() > 0) {
+        runtime.all_gather(queue_->handle(), output.narrow(0, 0, total_rows(counts)), own,
+                           queue_->stream());
+      }
+      return;
+    }
+    // NCCL gathers equal parts only.
+    for (int other = 0; other < size(); ++other) {
+      exchange(parts[other], other, own, other);
+    }
+  });
+}
+
+std::unique_ptr<Work> NcclCommunicator::start_reduce_scatter(torch::Tensor output,
+                                                             torch::Tensor input, ReduceOp op,
+                                                             Counts counts) const {
+  require_usable(output);
+  require_usable(input);
+  require_one_type(output, input);
+  require_reducible(input.scalar_type());
+  require_counts(counts, size());
+  require_rows(output, counts[rank()], "output");
+  require_rows(input, total_rows(counts), "input");
+  const auto own = output.narrow(0, 0, counts[rank()]);
+  const auto parts = parts_of(input, counts);
+  return queue_->start("ncclReduceScatter", size_of(input), {output, input}, [&] {
+    auto& runtime = queue_->runtime();
+    if (all_equal(counts)) {
+      if (own.numel() > 0) {
+        runtime.reduce_scatter(queue_->handle(), own, input.narrow(0, 0, total_rows(counts)), op,
+                               queue_->stream());
+      }
+      return;
+    }
+    for (int root = 0; root < size(); ++root) {
+      if (parts[root].numel() > 0) {
+        runtime.reduce(queue_->handle(), root == rank() ? own : parts[root], parts[root], op, root,
+                       queue_->stream());
+      }
+    }
+  });
+}
+
+std::unique_ptr<Work> NcclCommunicator::start_broadcast(torch::Tensor tensor, int root) const {
+  require_usable(tensor);
+  return queue_->start("ncclBroadcast", size_of(tensor), {tensor}, [&] {
+    if (tensor.numel() > 0) {
+      queue_->runtime().broadcast(queue_->handle(), tensor, root, queue_->stream());
+    }
+  });
+}
+
+std::unique_ptr<Work> NcclCommunicator::start_reduce(torch::Tensor tensor, ReduceOp op,
+                                                     int root) const {
+  require_usable(tensor);
+  require_reducible(tensor.scalar_type());
+  return queue_->start("ncclReduce", size_of(tensor), {tensor}, [&] {
+    if (tensor.numel() > 0) {
+      queue_->runtime().reduce(queue_->handle(), tensor, tensor, op, root, queue_->stream());
+    }
+  });
+}
+
+std::unique_ptr<Work> NcclCommunicator::start_all_to_all(torch::Tensor output, torch::Tensor input,
+                                                         Counts output_counts,
+                                                         Counts input_counts) const {
+  require_usable(output);
+  require_usable(input);
+  require_one_type(output, input);
+  require_counts(output_counts, size());
+  require_counts(input_counts, size());
+  require_rows(output, total_rows(output_counts), "output");
+  require_rows(input, total_rows(input_counts), "input");
+  const auto from = parts_of(output, output_counts);
+  const auto to = parts_of(input, input_counts);
+  return queue_->start("all_to_all by NCCL", size_of(input), {output, input}, [&] {
+    for (int other = 0; other < size(); ++other) {
+      exchange(from[other], other, to[other], other);
+    }
+  });
+}
+
+std::unique_ptr<Work> NcclCommunicator::start_barrier() const {
+  const auto token = torch::ones({1}, torch::TensorOptions(torch::kInt32).device(device()));
+  return std::make_unique<HostWork>(start_all_reduce(token, ReduceOp::kSum));
+}
+
+std::unique_ptr<Work> NcclCommunicator::start_shift(torch::Tensor output, torch::Tensor input,
+                                                    int distance) const {
+  require_usable(output);
+  require_usable(input);
+  const int to = ((rank() + distance) % size() + size()) % size();
+  const int from = ((rank() - distance) % size() + size()) % size();
+  return queue_->start("shift by NCCL", size_of(input), {output, input},
+                       [&] { exchange(output, from, input, to); });
+}
+
+/// Within a group. Both sides know what is empty and leave it out.
+void NcclCommunicator::exchange(const torch::Tensor& received, int from, const torch::Tensor& sent,
+                                int to) const {
+  auto& runtime = queue_->runtime();
+  if (sent.numel() > 0) {
+    runtime.send(queue_->handle(), sent, to, queue_->stream());
+  }
+  if (received.numel() > 0) {
+    runtime.receive(queue_->handle(), received, from, queue_->stream());
+  }
 }
 
 }  // namespace eigenscale

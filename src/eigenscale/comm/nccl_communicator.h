@@ -4,57 +4,59 @@
 
 #include <cstdint>
 #include <memory>
-#include <string>
 
 #include "eigenscale/comm/communicator.h"
-
-/// What cudaStream_t points to.
-struct CUstream_st;
+#include "eigenscale/comm/device_runtime.h"
 
 namespace eigenscale {
 
-/// Collectives over device memory by NCCL, on a stream of the caller. Only in builds with NCCL
-/// (EIGENSCALE_WITH_NCCL). Takes raw pointers, so it serves a libtorch with and without CUDA. The
-/// calls enqueue and return; `wait()` returns when the stream has run them. Neither they nor the
-/// wait can hang on a fault that NCCL has noticed: its error state is polled, and on an error the
-/// communicator is aborted and CommunicationError names the call and its bytes. Used by one thread
-/// at a time.
+/// Tensors on a device over NCCL, on a stream of its own. A call enqueues and returns: it runs
+/// after what the thread's current stream holds, and `Work::wait()` lets that stream go on after
+/// the call without holding up the host; a barrier's wait does hold it up. The watchdog looks after
+/// calls under way, errors that NCCL meets later among them, and ends the run by name of the call.
+/// Reductions are over the types that NCCL has: no int16, no bool. Used by one thread at a time.
 ///
 /// Destructors only let go: freeing a communicator of NCCL is collective, the Environment does it
 /// at finalise.
-class NcclCommunicator {
+class NcclCommunicator final : public Communicator {
  public:
-  /// [collective] Over the ranks of `communicator`, which must be of host memory, with the device
-  /// that is current on each; two ranks cannot share one. `stream` (null: the default stream) is
-  /// borrowed and belongs to that device. OptionError (agreed) when a rank has no usable GPU.
-  NcclCommunicator(const Communicator& communicator, CUstream_st* stream);
-  ~NcclCommunicator();
-  NcclCommunicator(NcclCommunicator&&) noexcept;
-  NcclCommunicator& operator=(NcclCommunicator&&) noexcept;
+  /// [collective] Over the ranks of `host`, each with the device of this index on its own host; two
+  /// ranks cannot share one. Borrows both. A rank that never comes ends in the watchdog.
+  NcclCommunicator(const Communicator& host, DeviceRuntime& runtime, int device);
+  ~NcclCommunicator() override;
+  NcclCommunicator(const NcclCommunicator&) = delete;
+  NcclCommunicator& operator=(const NcclCommunicator&) = delete;
 
-  int rank() const;
-  int size() const;
+  int rank() const override;
+  int size() const override;
+  torch::Device device() const override;
+  std::unique_ptr<Communicator> split(int color, int key) const override;
 
-  /// [collective] The `elements` elements at `data` on the device become their elementwise
-  /// reduction over all ranks, in place. std::invalid_argument for types that NCCL does not reduce
-  /// (int16, complex).
-  void all_reduce(void* data, std::int64_t elements, torch::ScalarType type,
-                  ReduceOp op = ReduceOp::kSum);
+  std::unique_ptr<Work> start_all_reduce(torch::Tensor tensor, ReduceOp op) const override;
+  std::unique_ptr<Work> start_all_gather(torch::Tensor output, torch::Tensor input,
+                                         Counts counts) const override;
+  std::unique_ptr<Work> start_reduce_scatter(torch::Tensor output, torch::Tensor input, ReduceOp op,
+                                             Counts counts) const override;
+  std::unique_ptr<Work> start_broadcast(torch::Tensor tensor, int root) const override;
+  std::unique_ptr<Work> start_reduce(torch::Tensor tensor, ReduceOp op, int root) const override;
+  std::unique_ptr<Work> start_all_to_all(torch::Tensor output, torch::Tensor input,
+                                         Counts output_counts, Counts input_counts) const override;
+  std::unique_ptr<Work> start_barrier() const override;
+  std::unique_ptr<Work> start_shift(torch::Tensor output, torch::Tensor input,
+                                    int distance) const override;
 
-  /// [collective] The `elements` elements at `data` of rank `root` are copied to `data` of every
-  /// rank.
-  void broadcast(void* data, std::int64_t elements, torch::ScalarType type, int root);
-
-  /// [collective with the calls since the last wait] Blocks until the stream has done all that was
-  /// enqueued on it.
-  void wait();
+  class Queue;
 
  private:
-  struct State;
-  std::unique_ptr<State> state_;
-};
+  NcclCommunicator(std::unique_ptr<Communicator> owned_host, DeviceRuntime& runtime, int device);
 
-/// [local] The version of the NCCL library that the program runs on, such as "2.28.9".
-std::string nccl_version();
+  void require_usable(const torch::Tensor& tensor) const;
+  void exchange(const torch::Tensor& received, int from, const torch::Tensor& sent, int to) const;
+
+  std::unique_ptr<Communicator> owned_host_;  ///< of those that `split` made
+  const Communicator& host_;
+  int device_;
+  std::shared_ptr<Queue> queue_;
+};
 
 }  // namespace eigenscale

@@ -14,6 +14,7 @@
 #include "eigenscale/comm/environment.h"
 #include "eigenscale/comm/mpi_communicator.h"
 #include "eigenscale/core/clock.h"
+#include "eigenscale/core/format.h"
 
 namespace eigenscale {
 namespace {
@@ -39,6 +40,7 @@ struct Watchdog {
   MPI_Comm handle = MPI_COMM_NULL;
   std::string phase;
   std::list<std::shared_ptr<WatchedThread>> threads;
+  std::list<std::weak_ptr<WatchedCalls>> calls;
 };
 
 /// Never destroyed: threads may end after main has.
@@ -64,22 +66,45 @@ WatchedThread& this_thread() {
   return *entry.thread;
 }
 
-[[noreturn]] void bite(const Watchdog& dog, const WatchedThread& thread, double limit) {
-  const std::string phase = dog.phase.empty() ? "" : " in phase '" + dog.phase + "'";
-  std::fprintf(
-      stderr,
-      "eigenscale: rank %d on %s: %s of %lld bytes%s (thread '%s') has not finished after "
-      "%.0f s; another rank is dead, cut off or much slower (--collective-timeout). Ending "
-      "all ranks.\n",
-      dog.rank, Environment::host_name().c_str(), thread.call, static_cast<long long>(thread.bytes),
-      phase.c_str(), thread.name.c_str(), limit);
+std::string in_phase(const Watchdog& dog) {
+  return dog.phase.empty() ? "" : " in phase '" + dog.phase + "'";
+}
+
+[[noreturn]] void end_the_run(const Watchdog& dog, const std::string& message) {
+  std::fprintf(stderr, "eigenscale: rank %d on %s: %s. Ending all ranks.\n", dog.rank,
+               Environment::host_name().c_str(), message.c_str());
   // With the network gone MPI_Abort itself may hang; this process ends all the same.
   ::alarm(10);
+  for (const auto& watched : dog.calls) {
+    if (const auto calls = watched.lock()) {
+      calls->abort();
+    }
+  }
   MPI_Abort(dog.handle, static_cast<int>(ExitCode::kCommunication));
   ::_exit(static_cast<int>(ExitCode::kCommunication));
 }
 
-void watch() {
+[[noreturn]] void bite(const Watchdog& dog, const WatchedCalls::Call& call,
+                       const std::string& where, double limit) {
+  end_the_run(dog,
+              format_text("{} of {} bytes{} ({}) has not finished after {:.0f} s; another rank is "
+                          "dead, cut off or much slower (--collective-timeout)",
+                          call.name, call.bytes, in_phase(dog), where, limit));
+}
+
+void look_at(const Watchdog& dog, WatchedCalls& calls) {
+  std::optional<WatchedCalls::Call> oldest;
+  try {
+    oldest = calls.oldest();
+  } catch (const std::exception& error) {
+    end_the_run(dog, error.what() + in_phase(dog));
+  }
+  if (oldest && now_seconds() - oldest->since > dog.limit) {
+    bite(dog, *oldest, "on the device", dog.limit);
+  }
+}
+
+void watch_all() {
   auto& dog = watchdog();
   std::unique_lock lock(dog.mutex);
   const auto pause = std::chrono::duration<double>(std::clamp(dog.limit / 4, 0.05, 1.0));
@@ -88,7 +113,14 @@ void watch() {
       const std::lock_guard glance(thread->mutex);
       const double limit = dog.limit + thread->working_seconds;
       if (thread->call != nullptr && now_seconds() - thread->since > limit) {
-        bite(dog, *thread, limit);
+        const std::string where = "thread '" + thread->name + "'";
+        bite(dog, {thread->call, thread->bytes, thread->since}, where, limit);
+      }
+    }
+    std::erase_if(dog.calls, [](const auto& calls) { return calls.expired(); });
+    for (const auto& watched : dog.calls) {
+      if (const auto calls = watched.lock()) {
+        look_at(dog, *calls);
       }
     }
   }
@@ -104,7 +136,7 @@ void start_watchdog(double seconds, const Communicator& world) {
     dog.rank = world.rank();
     dog.handle = mpi_handle(world);
     dog.stopping = false;
-    dog.thread = std::thread(watch);
+    dog.thread = std::thread(watch_all);
   }
 }
 
@@ -118,6 +150,11 @@ void stop_watchdog() {
     dog.wake.notify_all();
     dog.thread.join();
   }
+}
+
+void watch(const std::shared_ptr<WatchedCalls>& calls) {
+  const std::lock_guard lock(watchdog().mutex);
+  watchdog().calls.emplace_back(calls);
 }
 
 void set_watched_phase(const std::string& phase) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "eigenscale/comm/communicator.h"
@@ -18,6 +19,25 @@ void stop_watchdog();
 /// [local] The phase of the run that the watchdog's message names; its and this thread's name.
 void set_watched_phase(const std::string& phase);
 void set_watched_thread(const std::string& name);
+
+/// Calls under way that no thread is inside of, such as collectives on a device's stream.
+class WatchedCalls {
+ public:
+  struct Call {
+    const char* name = "";
+    std::int64_t bytes = 0;
+    double since = 0;  ///< of now_seconds()
+  };
+  virtual ~WatchedCalls() = default;
+  /// [local, from the watchdog's thread] The one that has to end first. CommunicationError when one
+  /// has failed, which ends the run.
+  virtual std::optional<Call> oldest() = 0;
+  /// [local, from the watchdog's thread] The run ends: nothing is to wait any longer.
+  virtual void abort() noexcept = 0;
+};
+
+/// [local] Watches them as long as they are there.
+void watch(const std::shared_ptr<WatchedCalls>& calls);
 
 /// Marks this thread as inside a call that may wait for other ranks. Each thread is watched by
 /// itself; of nested marks the outer one counts.

@@ -37,9 +37,12 @@ torch::Tensor columns_as(const torch::Tensor& bytes, std::int64_t first, std::in
 
 }  // namespace
 
-BatchStream::BatchStream(const Communicator& communicator, const LabelledSamples& samples,
+BatchStream::BatchStream(const Placement& placement, const LabelledSamples& samples,
                          const BatchStreamOptions& options, std::int64_t epoch, std::int64_t batch)
-    : communicator_(communicator.split(0, communicator.rank())),
+    : communicator_(placement.control().split(0, placement.control().rank())),
+      transfer_(placement.on_device()
+                    ? std::make_unique<DeviceTransfer>(*device_runtime(), placement.device())
+                    : nullptr),
       samples_(samples),
       options_(options),
       wanted_(Place{epoch, batch}),
@@ -74,13 +77,21 @@ Batch BatchStream::next() {
   if (failure_) {
     std::rethrow_exception(failure_);
   }
-  Batch batch = std::move(*fetched_);
+  const Fetched fetched = std::move(*fetched_);
   fetched_.reset();
   if (++place_.batch == batches_per_epoch()) {
     place_ = {place_.epoch + 1, 0};
   }
   wanted_ = place_;
   changed_.notify_all();
+  lock.unlock();
+  Batch batch = fetched.batch;
+  if (fetched.samples) {
+    batch.samples = transfer_->finish(*fetched.samples);
+  }
+  if (fetched.labels) {
+    batch.labels = transfer_->finish(*fetched.labels);
+  }
   return batch;
 }
 
@@ -97,10 +108,10 @@ void BatchStream::run() {
     const Place place = *wanted_;
     wanted_.reset();
     lock.unlock();
-    std::optional<Batch> batch;
+    std::optional<Fetched> batch;
     std::exception_ptr failure;
     try {
-      batch = fetch(place);
+      batch = send(fetch(place));
     } catch (...) {
       failure = std::current_exception();
     }
@@ -112,6 +123,17 @@ void BatchStream::run() {
       return;
     }
   }
+}
+
+BatchStream::Fetched BatchStream::send(Batch batch) {
+  Fetched result{std::move(batch), {}, {}};
+  if (transfer_ != nullptr) {
+    result.samples = transfer_->start(result.batch.samples);
+    if (result.batch.labels.defined()) {
+      result.labels = transfer_->start(result.batch.labels);
+    }
+  }
+  return result;
 }
 
 Batch BatchStream::fetch(Place place) const {

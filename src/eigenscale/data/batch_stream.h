@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "eigenscale/comm/communicator.h"
+#include "eigenscale/comm/device_transfer.h"
+#include "eigenscale/comm/placement.h"
 #include "eigenscale/data/augmentation.h"
 #include "eigenscale/data/labelled_samples.h"
 
@@ -36,12 +38,12 @@ struct Batch {
 
 /// Shuffled batches of samples that lie in blocks on the ranks. The order of an epoch is a
 /// permutation of (seed, epoch) and does not depend on the number of ranks. A thread fetches one
-/// batch ahead: an all-to-all over a communicator of its own, then conversion and augmentation.
-/// Borrows the samples.
+/// batch ahead: an all-to-all over a communicator of its own, then conversion and augmentation, and
+/// the way to the device where there is one. Borrows the samples, which are on the host.
 class BatchStream {
  public:
   /// [collective] Starts at batch `batch` of epoch `epoch` (both from 0).
-  BatchStream(const Communicator& communicator, const LabelledSamples& samples,
+  BatchStream(const Placement& placement, const LabelledSamples& samples,
               const BatchStreamOptions& options, std::int64_t epoch = 0, std::int64_t batch = 0);
   ~BatchStream();
   BatchStream(const BatchStream&) = delete;
@@ -58,11 +60,20 @@ class BatchStream {
     std::int64_t batch = 0;
   };
 
+  /// A batch that may still be on its way to the device.
+  struct Fetched {
+    Batch batch;
+    std::optional<DeviceTransfer::Arriving> samples;
+    std::optional<DeviceTransfer::Arriving> labels;
+  };
+
   void run();
+  Fetched send(Batch batch);
   Batch fetch(Place place) const;
   Batch exchange(const std::vector<std::int64_t>& global) const;
 
   std::unique_ptr<Communicator> communicator_;
+  std::unique_ptr<DeviceTransfer> transfer_;  ///< null on the host
   const LabelledSamples& samples_;
   BatchStreamOptions options_;
 
@@ -70,7 +81,7 @@ class BatchStream {
   std::condition_variable changed_;
   /// What the thread has to fetch, and has fetched.
   std::optional<Place> wanted_;
-  std::optional<Batch> fetched_;
+  std::optional<Fetched> fetched_;
   std::exception_ptr failure_;
   bool stopping_ = false;
   Place place_;

@@ -28,7 +28,8 @@ std::int64_t samples_per_channel(const torch::Tensor& input) {
 ChannelMoments channel_moments(const Communicator& communicator, const torch::Tensor& input) {
   const std::int64_t channels = input.size(1);
   const std::int64_t own = samples_per_channel(input);
-  torch::Tensor own_mean = torch::zeros({channels}, torch::kFloat64);
+  const auto wide = input.options().dtype(torch::kFloat64);
+  torch::Tensor own_mean = torch::zeros({channels}, wide);
   torch::Tensor own_variance = own_mean;
   if (own > 0) {
     const auto [mean, variance] = at::batch_norm_update_stats(input, {}, {}, 0);
@@ -36,7 +37,7 @@ ChannelMoments channel_moments(const Communicator& communicator, const torch::Te
     own_variance = variance.to(torch::kFloat64);
   }
   const auto weight = static_cast<double>(own);
-  auto sums = torch::cat({own_mean * weight, torch::full({1}, weight, torch::kFloat64)});
+  auto sums = torch::cat({own_mean * weight, torch::full({1}, weight, wide)});
   if (communicator.size() > 1) {
     communicator.all_reduce(sums);
   }
@@ -63,8 +64,8 @@ torch::Tensor affine_map(const torch::Tensor& x, const torch::Tensor& factor,
   }
   const auto type = x.scalar_type();
   return std::get<0>(at::native_batch_norm(x, factor.to(type), term.to(type),
-                                           torch::zeros({x.size(1)}, type),
-                                           torch::ones({x.size(1)}, type), false, 0, 0));
+                                           torch::zeros({x.size(1)}, x.options()),
+                                           torch::ones({x.size(1)}, x.options()), false, 0, 0));
 }
 
 class Normalize : public torch::autograd::Function<Normalize> {
@@ -93,7 +94,7 @@ class Normalize : public torch::autograd::Function<Normalize> {
     const std::int64_t channels = input.size(1);
 
     // Sums of g * xhat and of g over the own samples: the gradients of scale and shift.
-    auto sums = torch::zeros({2, channels}, torch::kFloat64);
+    auto sums = torch::zeros({2, channels}, input.options().dtype(torch::kFloat64));
     if (samples_per_channel(input) > 0) {
       const auto local = at::native_batch_norm_backward(gradient, input, {}, mean.to(type),
                                                         inverse_deviation.pow(-2).to(type), {}, {},
@@ -133,7 +134,7 @@ BatchNormalization::BatchNormalization(const Communicator& communicator,
 
 torch::Tensor BatchNormalization::normalize(const torch::Tensor& input) {
   const auto x = input.contiguous();
-  const auto like = torch::TensorOptions(x.scalar_type());
+  const auto like = x.options().requires_grad(false);
   const auto scale = scale_.defined() ? scale_ : torch::ones({options_.channels}, like);
   const auto shift = shift_.defined() ? shift_ : torch::zeros({options_.channels}, like);
   if (!is_training()) {

@@ -21,7 +21,11 @@ RunOptions read_common(const ProgramOptions& options) {
   run.program = options.program();
   run.device = options.get<std::string>("device");
   if (run.device == "cuda") {
-    require_cuda_device(run.program);
+    require_cuda_device();
+    if (!options.has("communicator")) {  // programs that run on a device ask how it talks
+      throw OptionError("--device cuda: " + run.program +
+                        " runs on the CPU only in this version; eigenscale-train can use a GPU");
+    }
   }
   if (options.output() == ProgramOptions::Output::kText) {
     if (options.has("output")) {

@@ -5,6 +5,13 @@
 namespace eigenscale {
 namespace {
 
+/// The learning rate with what makes up for moments that began at zero.
+double corrected_rate(std::int64_t step, const AdamOptions& options) {
+  const auto t = static_cast<double>(step);
+  return options.learning_rate * std::sqrt(1 - std::pow(options.beta2, t)) /
+         (1 - std::pow(options.beta1, t));
+}
+
 template <typename T>
 struct Coefficients {
   T beta1;
@@ -52,9 +59,7 @@ template <typename T, typename Update>
 void update_runs(const torch::Tensor& parameter, const torch::Tensor& gradient,
                  const torch::Tensor& first, const torch::Tensor& second, std::int64_t step,
                  const AdamOptions& options, Update update) {
-  const auto t = static_cast<double>(step);
-  const double rate = options.learning_rate * std::sqrt(1 - std::pow(options.beta2, t)) /
-                      (1 - std::pow(options.beta1, t));
+  const double rate = corrected_rate(step, options);
   const Coefficients<T> c = {static_cast<T>(options.beta1), static_cast<T>(options.beta2),
                              static_cast<T>(rate), static_cast<T>(options.epsilon)};
   std::int64_t runs = 1;
@@ -87,11 +92,24 @@ void check_panels(const torch::Tensor& parameter, const torch::Tensor& gradient,
 
 }  // namespace
 
+void adam_update_by_operations(const torch::Tensor& parameter, const torch::Tensor& gradient,
+                               const torch::Tensor& first_moment,
+                               const torch::Tensor& second_moment, std::int64_t step,
+                               const AdamOptions& options) {
+  const torch::NoGradGuard no_grad;
+  torch::Tensor(first_moment).mul_(options.beta1).add_(gradient, 1 - options.beta1);
+  torch::Tensor(second_moment).mul_(options.beta2).addcmul_(gradient, gradient, 1 - options.beta2);
+  torch::Tensor(parameter).addcdiv_(first_moment, second_moment.sqrt().add_(options.epsilon),
+                                    -corrected_rate(step, options));
+}
+
 void adam_update(const torch::Tensor& parameter, const torch::Tensor& gradient,
                  const torch::Tensor& first_moment, const torch::Tensor& second_moment,
                  std::int64_t step, const AdamOptions& options) {
   check_panels(parameter, gradient, first_moment, second_moment);
-  if (parameter.scalar_type() == torch::kFloat32) {
+  if (!parameter.is_cpu()) {
+    adam_update_by_operations(parameter, gradient, first_moment, second_moment, step, options);
+  } else if (parameter.scalar_type() == torch::kFloat32) {
     update_runs<float>(parameter, gradient, first_moment, second_moment, step, options,
                        update_floats);
   } else {

@@ -22,10 +22,19 @@ struct AdamOptions {
 /// torch::optim::Adam adds epsilon to sqrt(v / (1 - b2^t)) instead, which is this rule with
 /// epsilon sqrt(1 - b2^t): the two differ only where |g| is not much larger than epsilon.
 ///
+/// On a device by the operations of `adam_update_by_operations`.
+///
 /// All four tensors have the same shape, strides and element type (float or double), and are
 /// contiguous or two-dimensional with unit stride in either dimension (panels of a larger matrix).
 void adam_update(const torch::Tensor& parameter, const torch::Tensor& gradient,
                  const torch::Tensor& first_moment, const torch::Tensor& second_moment,
                  std::int64_t step, const AdamOptions& options);
+
+/// [local] The same by libtorch's operations, wherever the tensors are; equal to it but for
+/// rounding.
+void adam_update_by_operations(const torch::Tensor& parameter, const torch::Tensor& gradient,
+                               const torch::Tensor& first_moment,
+                               const torch::Tensor& second_moment, std::int64_t step,
+                               const AdamOptions& options);
 
 }  // namespace eigenscale

@@ -20,11 +20,11 @@ std::vector<torch::Tensor> equal_parameters(const Communicator& communicator,
 
 }  // namespace
 
-DataParallelStep::DataParallelStep(const Communicator& communicator, torch::nn::Module& module,
+DataParallelStep::DataParallelStep(const Placement& placement, torch::nn::Module& module,
                                    const OptimizerOptions& optimizer,
                                    const GradientReducerOptions& reducer)
-    : reducer_(communicator, equal_parameters(communicator, module), reducer),
-      optimizer_(communicator, module.parameters(), optimizer) {}
+    : reducer_(placement, equal_parameters(placement.data(), module), reducer),
+      optimizer_(placement.data(), module.parameters(), optimizer) {}
 
 void DataParallelStep::zero_gradients() {
   for (const auto& parameter : reducer_.parameters()) {

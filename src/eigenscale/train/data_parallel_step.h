@@ -5,7 +5,7 @@
 #include <functional>
 #include <span>
 
-#include "eigenscale/comm/communicator.h"
+#include "eigenscale/comm/placement.h"
 #include "eigenscale/train/gradient_reducer.h"
 #include "eigenscale/train/optimizer.h"
 
@@ -14,13 +14,13 @@ namespace eigenscale {
 /// The step every data-parallel training is made of: local gradients, their sum over all ranks,
 /// one optimiser update that is the same everywhere. The loss is a *sum* over samples (divided by
 /// the number of all ranks' samples if one likes), so that the summed gradient is that of one rank
-/// holding all of them, however ragged the batch. Works on anyone's module. Borrows the
-/// communicator.
+/// holding all of them, however ragged the batch. Works on anyone's module, which lies where the
+/// placement says. Borrows what that borrows.
 class DataParallelStep {
  public:
   /// [collective] Parameters and buffers of the module become those of rank 0, but for buffers of
   /// which each rank has a part of its own (nn/local_buffers.h).
-  DataParallelStep(const Communicator& communicator, torch::nn::Module& module,
+  DataParallelStep(const Placement& placement, torch::nn::Module& module,
                    const OptimizerOptions& optimizer, const GradientReducerOptions& reducer = {});
 
   /// [local] Forgets the gradients. Backward passes after it add up.

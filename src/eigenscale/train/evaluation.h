@@ -1,6 +1,6 @@
 #pragma once
 
-#include "eigenscale/comm/communicator.h"
+#include "eigenscale/comm/placement.h"
 #include "eigenscale/data/labelled_samples.h"
 #include "eigenscale/nn/network.h"
 
@@ -13,7 +13,7 @@ struct Evaluation {
 
 /// [collective] Mean cross-entropy and share of right classes over the samples of all ranks, whose
 /// values are multiplied by `scale`; the network in evaluation mode.
-Evaluation evaluate(const Communicator& world, Network& network, const LabelledSamples& samples,
+Evaluation evaluate(const Placement& placement, Network& network, const LabelledSamples& samples,
                     double scale);
 
 }  // namespace eigenscale

@@ -57,10 +57,12 @@ std::vector<torch::Tensor> trainable(const std::vector<torch::Tensor>& parameter
   return result;
 }
 
-GradientReducer::GradientReducer(const Communicator& communicator,
+GradientReducer::GradientReducer(const Placement& placement,
                                  const std::vector<torch::Tensor>& parameters,
                                  const GradientReducerOptions& options)
-    : communicator_(communicator.split(0, communicator.rank())),
+    : communicator_(placement.data().split(0, placement.data().rank())),
+      control_(placement.on_device() ? placement.control().split(0, placement.control().rank())
+                                     : nullptr),
       options_(options),
       parameters_(trainable(parameters)),
       order_(parameters_.size()) {
@@ -260,9 +262,7 @@ void GradientReducer::reduce(std::span<double> scalars) {
   if (!scalars.empty()) {
     auto totals = torch::empty(static_cast<std::int64_t>(scalars.size()), torch::kFloat64);
     std::ranges::copy(scalars, totals.data_ptr<double>());
-    totals = totals.to(communicator_->device());
-    communicator_->all_reduce(totals);
-    totals = totals.cpu();
+    control().all_reduce(totals);
     std::copy_n(totals.data_ptr<double>(), scalars.size(), scalars.begin());
   }
   for (auto& bucket : buckets_) {
@@ -278,8 +278,8 @@ void GradientReducer::reduce(std::span<double> scalars) {
 // its passes, and cannot know whether others did.
 void GradientReducer::agree_on_order(bool complete) {
   const int ranks = communicator_->size();
-  const auto first = all_reduce(
-      *communicator_, std::int64_t{complete ? communicator_->rank() : ranks}, ReduceOp::kMin);
+  const auto first =
+      all_reduce(control(), std::int64_t{complete ? communicator_->rank() : ranks}, ReduceOp::kMin);
   if (parameters_.empty() || first == ranks) {
     return;
   }
@@ -288,9 +288,7 @@ void GradientReducer::agree_on_order(bool complete) {
   if (communicator_->rank() == first) {
     std::ranges::copy(ready_, order.data_ptr<std::int64_t>());
   }
-  order = order.to(communicator_->device());
-  communicator_->broadcast(order, static_cast<int>(first));
-  order = order.cpu();
+  control().broadcast(order, static_cast<int>(first));
   const auto* begin = order.data_ptr<std::int64_t>();
   set_order({begin, begin + count}, true);
 }
@@ -310,15 +308,21 @@ void GradientReducer::set_order(const std::vector<std::int64_t>& order, bool is_
 
 double GradientReducer::gradient_norm() const {
   double squares = 0;
+  torch::Tensor on_device;  // one number comes from there, not one for each parameter
   for (const auto& parameter : parameters_) {
-    if (parameter.grad().defined()) {
-      const double norm =
-          torch::linalg_vector_norm(parameter.grad(), 2, c10::nullopt, false, torch::kFloat64)
-              .item<double>();
-      squares += norm * norm;
+    if (!parameter.grad().defined()) {
+      continue;
+    }
+    const auto norm =
+        torch::linalg_vector_norm(parameter.grad(), 2, c10::nullopt, false, torch::kFloat64);
+    if (control_ != nullptr) {
+      on_device = on_device.defined() ? on_device + norm.square() : norm.square();
+    } else {
+      const double value = norm.item<double>();
+      squares += value * value;
     }
   }
-  return std::sqrt(squares);
+  return std::sqrt(on_device.defined() ? on_device.item<double>() : squares);
 }
 
 void GradientReducer::scale_gradients(double factor) {
@@ -344,7 +348,10 @@ double GradientReducer::measure_communication() {
     for (const auto& copy : copies) {
       communicator_->all_reduce(copy);
     }
-    second = all_reduce(*communicator_, now_seconds() - start, ReduceOp::kMax);
+    if (control_ != nullptr) {
+      communicator_->barrier();  // the host has only enqueued so far
+    }
+    second = all_reduce(control(), now_seconds() - start, ReduceOp::kMax);
   }
   std::ranges::sort(seconds);
   return seconds[1];

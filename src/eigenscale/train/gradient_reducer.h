@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "eigenscale/comm/communicator.h"
+#include "eigenscale/comm/placement.h"
 #include "eigenscale/comm/progress_thread.h"
 
 namespace eigenscale {
@@ -45,11 +46,12 @@ struct GradientReducerOptions {
 /// nor run a pass. Buckets follow parameters in reverse order until the first step in which a rank
 /// was armed and had all gradients, from then on the order in which those became ready there (on
 /// the first such rank).
-/// Uses a communicator of its own, so that layers may communicate in backward.
+/// Uses communicators of its own, so that layers may communicate in backward. On a device buckets
+/// lie there, and scalars never come near it.
 class GradientReducer {
  public:
   /// [collective]
-  GradientReducer(const Communicator& communicator, const std::vector<torch::Tensor>& parameters,
+  GradientReducer(const Placement& placement, const std::vector<torch::Tensor>& parameters,
                   const GradientReducerOptions& options = {});
   ~GradientReducer();
   GradientReducer(const GradientReducer&) = delete;
@@ -109,7 +111,11 @@ class GradientReducer {
   void agree_on_order(bool complete);
   void drive();
 
+  /// For what is on the host.
+  const Communicator& control() const { return control_ ? *control_ : *communicator_; }
+
   std::unique_ptr<Communicator> communicator_;
+  std::unique_ptr<Communicator> control_;  ///< where the first one is of a device
   GradientReducerOptions options_;
   std::vector<torch::Tensor> parameters_;
   std::vector<std::int64_t> order_;

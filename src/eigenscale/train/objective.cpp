@@ -48,9 +48,9 @@ ObjectiveTerms Classification::terms(const Batch& batch) const {
   return result;
 }
 
-Evaluation Classification::evaluate(const Communicator& world, const LabelledSamples& samples,
+Evaluation Classification::evaluate(const Placement& placement, const LabelledSamples& samples,
                                     double scale) const {
-  return eigenscale::evaluate(world, network_, samples, scale);
+  return eigenscale::evaluate(placement, network_, samples, scale);
 }
 
 nlohmann::json Reconstruction::specification() const {
@@ -68,20 +68,20 @@ ObjectiveTerms Reconstruction::terms(const Batch& batch) const {
   return {.loss = reconstruction_loss(autoencoder_, batch.samples)};
 }
 
-Evaluation Reconstruction::evaluate(const Communicator& world, const LabelledSamples& samples,
+Evaluation Reconstruction::evaluate(const Placement& placement, const LabelledSamples& samples,
                                     double scale) const {
   constexpr std::int64_t kRowsAtOnce = 512;
   const torch::NoGradGuard no_grad;
   double loss = 0;
   for (std::int64_t begin = 0; begin < samples.rows.size(0); begin += kRowsAtOnce) {
     const auto size = std::min(kRowsAtOnce, samples.rows.size(0) - begin);
-    auto rows = samples.rows.narrow(0, begin, size).to(input_type());
+    auto rows = samples.rows.narrow(0, begin, size).to(input_type()).to(placement.device());
     if (scale != 1) {
       rows = rows * scale;
     }
     loss += reconstruction_loss(autoencoder_, rows).item<double>();
   }
-  return {.loss = all_reduce(world, loss) / static_cast<double>(samples.count())};
+  return {.loss = all_reduce(placement.control(), loss) / static_cast<double>(samples.count())};
 }
 
 }  // namespace eigenscale

@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "eigenscale/comm/communicator.h"
+#include "eigenscale/comm/placement.h"
 #include "eigenscale/data/batch_stream.h"
 #include "eigenscale/data/labelled_samples.h"
 #include "eigenscale/nn/autoencoder.h"
@@ -35,7 +35,7 @@ class Objective {
   /// [collective where the module's layers are] Also without samples.
   virtual ObjectiveTerms terms(const Batch& batch) const = 0;
   /// [collective] The mean loss over all samples, whose values are multiplied by `scale`.
-  virtual Evaluation evaluate(const Communicator& world, const LabelledSamples& samples,
+  virtual Evaluation evaluate(const Placement& placement, const LabelledSamples& samples,
                               double scale) const = 0;
 };
 
@@ -48,7 +48,7 @@ class Classification final : public Objective {
   torch::ScalarType input_type() const override { return network_.weight_type(); }
   torch::ScalarType precision() const override { return network_.precision(); }
   ObjectiveTerms terms(const Batch& batch) const override;
-  Evaluation evaluate(const Communicator& world, const LabelledSamples& samples,
+  Evaluation evaluate(const Placement& placement, const LabelledSamples& samples,
                       double scale) const override;
 
  private:
@@ -65,7 +65,7 @@ class Reconstruction final : public Objective {
   torch::ScalarType input_type() const override { return autoencoder_.precision(); }
   torch::ScalarType precision() const override { return autoencoder_.precision(); }
   ObjectiveTerms terms(const Batch& batch) const override;
-  Evaluation evaluate(const Communicator& world, const LabelledSamples& samples,
+  Evaluation evaluate(const Placement& placement, const LabelledSamples& samples,
                       double scale) const override;
 
  private:

@@ -72,8 +72,9 @@ void Optimizer::update(const Piece& piece, double learning_rate) {
     return;
   }
   // Bit by bit, so that what one operation leaves in the cache serves the next.
-  for (std::int64_t first = 0; first < piece.length; first += kCachedValues) {
-    const auto length = std::min(kCachedValues, piece.length - first);
+  const auto at_once = parameter.is_cpu() ? kCachedValues : piece.length;
+  for (std::int64_t first = 0; first < piece.length; first += at_once) {
+    const auto length = std::min(at_once, piece.length - first);
     descend(parameter.narrow(0, first, length), gradient.narrow(0, first, length),
             moments_.empty() ? torch::Tensor() : moment(0).narrow(0, first, length), decay,
             learning_rate);

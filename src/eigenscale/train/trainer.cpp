@@ -34,16 +34,16 @@ void Trainer::Sums::add(const Sums& other) {
   exposed += other.exposed;
 }
 
-Trainer::Trainer(const Communicator& world, std::unique_ptr<Objective> objective,
+Trainer::Trainer(const Placement& placement, std::unique_ptr<Objective> objective,
                  const LabelledSamples& training, const LabelledSamples* validation,
                  const TrainerOptions& options)
-    : world_(world),
+    : placement_(placement),
       objective_(std::move(objective)),
       training_(training),
       validation_(validation),
       options_(options),
       start_(now_seconds()),
-      parallel_(world, objective_->module(), options.optimizer, options.reducer) {
+      parallel_(placement, objective_->module(), options.optimizer, options.reducer) {
   options_.batches.type = objective_->input_type();
   const auto batch = options_.batches.batch_size;
   const auto micro = options_.micro_batch;
@@ -54,13 +54,13 @@ Trainer::Trainer(const Communicator& world, std::unique_ptr<Objective> objective
   piece_ = micro > 0 ? std::min(micro, batch) : batch;
 }
 
-Trainer::Trainer(const Communicator& world, Network& network, const LabelledSamples& training,
+Trainer::Trainer(const Placement& placement, Network& network, const LabelledSamples& training,
                  const LabelledSamples* validation, const TrainerOptions& options)
-    : Trainer(world, std::make_unique<Classification>(network), training, validation, options) {
+    : Trainer(placement, std::make_unique<Classification>(network), training, validation, options) {
   network_ = &network;
   if (options.proximal.any()) {
     const auto& initial = options.initial_specification;
-    proximal_.emplace(world, network, parallel_.optimizer(), options.proximal,
+    proximal_.emplace(placement.control(), network, parallel_.optimizer(), options.proximal,
                       initial.is_null() ? network.specification() : initial);
   }
 }
@@ -71,7 +71,7 @@ TrainingEnd Trainer::run(const TrainingEvents& events) {
   // see nor anything else depends on the number of ranks.
   auto pieces = options_.batches;
   pieces.batch_size = piece_;
-  stream_ = std::make_unique<BatchStream>(world_, training_, pieces, epoch_,
+  stream_ = std::make_unique<BatchStream>(placement_, training_, pieces, epoch_,
                                           batch_ * (options_.batches.batch_size / piece_));
   if (proximal_) {
     proximal_->warn = events.warning;
@@ -274,7 +274,7 @@ bool Trainer::out_of_patience() const {
 
 Evaluation Trainer::evaluate(const LabelledSamples& samples) {
   const auto scope = timer_.scope("evaluate");
-  return objective_->evaluate(world_, samples, options_.batches.scale);
+  return objective_->evaluate(placement_, samples, options_.batches.scale);
 }
 
 bool Trainer::must_shrink() const {
@@ -326,7 +326,7 @@ nlohmann::json Trainer::state() const {
   }
   return {{"setting", training_setting(*objective_, training_, options_)},
           {"network", objective_->specification()},
-          {"ranks", world_.size()},
+          {"ranks", placement_.control().size()},
           {"step", step_},
           {"epoch", epoch_},
           {"batch", batch_},
@@ -348,7 +348,7 @@ void Trainer::save(const TrainingEvents& events) {
   const auto scope = timer_.scope("checkpoint");
   const TraceSpan span("checkpoint");
   events.before_save();
-  write_checkpoint(world_, options_.checkpoints,
+  write_checkpoint(placement_.control(), options_.checkpoints,
                    {.step = step_,
                     .state = state(),
                     .model = named_parameters(objective_->module()),
@@ -375,7 +375,7 @@ void Trainer::set_state(const nlohmann::json& state) {
 }
 
 void Trainer::restore(const std::filesystem::path& path) {
-  const auto checkpoint = read_checkpoint(world_, path);
+  const auto checkpoint = read_checkpoint(placement_.control(), path);
   const auto& state = checkpoint.state;
   try {
     require_same_setting(state.at("setting"), training_setting(*objective_, training_, options_),
@@ -389,7 +389,7 @@ void Trainer::restore(const std::filesystem::path& path) {
     throw Error(ExitCode::kInput, "'" + (path / "state.json").string() + "': " + error.what(),
                 /*agreed=*/true);
   }
-  read_moments(world_, path, parallel_.optimizer());
+  read_moments(placement_.control(), path, parallel_.optimizer());
   saved_step_ = step_;
 }
 

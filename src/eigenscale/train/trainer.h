@@ -9,7 +9,7 @@
 #include <optional>
 #include <string>
 
-#include "eigenscale/comm/communicator.h"
+#include "eigenscale/comm/placement.h"
 #include "eigenscale/data/batch_stream.h"
 #include "eigenscale/data/labelled_samples.h"
 #include "eigenscale/nn/network.h"
@@ -99,16 +99,17 @@ enum class TrainingEnd { kEpochs, kPatience, kStopped, kShrink };
 /// Trains data-parallel by the mean of an objective (cross-entropy of a network, where nothing else
 /// is said) over each global batch. The same samples make the same batches on any number of ranks,
 /// and gradients are divided by the number of samples of all ranks: ragged batches are exact.
-/// Borrows everything it is given. Penalties and shrinking are for networks.
+/// Borrows everything it is given; samples are on the host, what is trained lies where the
+/// placement says. Penalties and shrinking are for networks on the host.
 class Trainer {
  public:
   /// [collective] `validation` may be null. OptionError for a micro-batch that does not divide the
   /// batch.
-  Trainer(const Communicator& world, Network& network, const LabelledSamples& training,
+  Trainer(const Placement& placement, Network& network, const LabelledSamples& training,
           const LabelledSamples* validation, const TrainerOptions& options);
 
   /// [collective] Of anything else, without penalties; `validation` measures the loss alone.
-  Trainer(const Communicator& world, std::unique_ptr<Objective> objective,
+  Trainer(const Placement& placement, std::unique_ptr<Objective> objective,
           const LabelledSamples& training, const LabelledSamples* validation,
           const TrainerOptions& options);
 
@@ -170,7 +171,7 @@ class Trainer {
   bool out_of_patience() const;
   bool must_stop() const;
 
-  const Communicator& world_;
+  Placement placement_;
   std::unique_ptr<Objective> objective_;
   Network* network_ = nullptr;  ///< what is trained, if it is one
   const LabelledSamples& training_;

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "eigenscale/comm/agreement.h"
+#include "eigenscale/comm/placement.h"
 #include "eigenscale/core/clock.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/core/log.h"
@@ -31,12 +32,44 @@ std::string sizes_in_words(const std::vector<LayerSize>& layers) {
   return text;
 }
 
+/// What has not been made to work on a device yet.
+void require_known_on_a_device(const TrainingRunOptions& options) {
+  std::string what;
+  if (options.precision == torch::kBFloat16) {
+    what = "--precision bfloat16";
+  } else if (options.trainer.proximal.any()) {
+    what = "training with penalties";
+  }
+  if (!what.empty()) {
+    throw OptionError("--device cuda: " + what + " runs on the CPU only in this version");
+  }
+}
+
+/// Whether there is a layer of this kind in any depth.
+bool has_kind(const nlohmann::json& specification, const std::string& kind) {
+  if (specification.is_object() && specification.value("kind", nlohmann::json()) == kind) {
+    return true;
+  }
+  return specification.is_structured() &&
+         std::any_of(specification.begin(), specification.end(),
+                     [&](const nlohmann::json& part) { return has_kind(part, kind); });
+}
+
 /// One run: owns what all phases write to.
 class TrainingRun {
  public:
   TrainingRun(const Communicator& world, const RunOptions& run, const TrainingRunOptions& options)
       : world_(world), options_(options), begin_(now_seconds()), run_(world, run) {
     keep_freed_memory();
+    if (run.device == "cuda") {
+      on_all_ranks(
+          world, [&] { require_known_on_a_device(options); }, ExitCode::kOptions);
+      device_.emplace(world, options.communicator);
+      log_info(device_->description());
+      if (!device_->warning().empty()) {
+        run_.warn(device_->warning());
+      }
+    }
   }
 
   ExitCode run() {
@@ -78,6 +111,8 @@ class TrainingRun {
   }
 
  private:
+  Placement placement() const { return device_ ? device_->placement() : Placement(world_); }
+
   /// [collective] A network of `specification`, and a trainer for it in a run that began with
   /// `initial`.
   void make_trainer(const nlohmann::json& initial, const nlohmann::json& specification) {
@@ -89,10 +124,11 @@ class TrainingRun {
     }
     trainer_.reset();
     on_all_ranks(world_, [&] {  // its layers may not fit into memory
-      network_ = std::make_unique<Network>(world_, specification, options_.precision,
+      network_ = std::make_unique<Network>(placement().data(), specification, options_.precision,
                                            options.batches.seed);
+      network_->to(placement().device());
     });
-    trainer_ = std::make_unique<Trainer>(world_, *network_, *training_,
+    trainer_ = std::make_unique<Trainer>(placement(), *network_, *training_,
                                          validation_ ? &*validation_ : nullptr, options);
   }
 
@@ -161,6 +197,12 @@ class TrainingRun {
   void check_data(const nlohmann::json& specification) {
     std::int64_t outputs = 0;
     on_all_ranks(world_, [&] {
+      for (const std::string kind : {"zca", "pca-denoise"}) {
+        if (device_ && has_kind(specification, kind)) {
+          throw OptionError("--device cuda: normalisation by " + kind +
+                            " runs on the CPU only in this version");
+        }
+      }
       outputs = Network(world_, specification, options_.precision, std::nullopt).outputs();
     });
     require_labels_below(world_, *training_, outputs);
@@ -307,6 +349,9 @@ class TrainingRun {
     summary["choices"]["stopped_by"] = end == TrainingEnd::kPatience ? "patience" : "epochs";
     summary["choices"]["buckets"] = trainer.parallel().reducer().buckets();
     summary["communication"] = communication_summary(summary["timers"], communication_seconds_);
+    if (device_) {
+      summary["choices"]["devices"] = device_->description();
+    }
     announce(summary);
     run_.finish([&](const nlohmann::json& whole) {
       return training_report(options_.network, history_, whole);
@@ -335,6 +380,7 @@ class TrainingRun {
   const TrainingRunOptions& options_;
   double begin_;
   Run run_;
+  std::optional<DevicePlacement> device_;
   std::optional<LabelledSamples> training_;
   std::optional<LabelledSamples> validation_;
   std::unique_ptr<Network> network_;

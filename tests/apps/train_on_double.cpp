@@ -1,0 +1,20 @@
+// eigenscale-train with the double of a device in the place of a GPU, for tests: the program's own
+// source, and one object more that says what the device is.
+#include <cstdlib>
+#include <memory>
+
+#include "support/device_double.h"
+
+namespace {
+
+/// Before main: whoever asks for the device finds it.
+const bool replaced = [] {
+  eigenscale::test::DeviceDouble::Options options;
+  if (const char* devices = std::getenv("EIGENSCALE_DOUBLE_DEVICES"); devices != nullptr) {
+    options.devices = std::atoi(devices);
+  }
+  eigenscale::set_device_runtime(std::make_unique<eigenscale::test::DeviceDouble>(options));
+  return true;
+}();
+
+}  // namespace
