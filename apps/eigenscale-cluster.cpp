@@ -24,11 +24,12 @@ ProgramOptions describe_options() {
        "the paper's settings: orl, coil20, coil100 or yaleb")
       ("encoder", one_of({"none", "conv", "mlp"}), "none, conv or mlp")
       ("encoder-channels", text(),
-       "conv: channels per layer (10,20,30); mlp: widths, the latent size last")
-      ("encoder-kernels", text(), "conv: odd kernel size per layer (5,3,3)")
+       "conv: channels per layer, by default 16,32,16; mlp: widths, the latent size last")
+      ("encoder-kernels", text(), "conv: odd kernel size per layer, by default 5,3,3")
       ("image-shape", text(), "channels x height x width of a sample (1x32x32)")
-      ("self-expression", one_of({"auto", "full", "closed-form"})->default_value("auto"),
-       "full, closed-form, or by the number of samples: auto")
+      ("self-expression", one_of({"auto", "full", "closed-form", "landmark"})->default_value("auto"),
+       "full, closed-form, landmark (codes of all samples on --landmarks), or by the number of "
+       "samples: auto")
       ("landmarks", whole(1), "samples that are clustered by self-expression; subspaces fitted to "
        "them label the others")
       ("landmark-draws", whole(1)->default_value(3), "draws of landmarks that compete")

@@ -10,9 +10,9 @@ SAMPLES = 20000
 
 class Landmarks(program.ProgramTest):
     def generate(self, name, samples, *options):
-        run = program.run("eigenscale-generate", "--samples", samples, "--ambient-dim", 9,
-                          "--subspace-dim", 6, "--clusters", 5, "--noise", 0, *options,
-                          "--output", self.path(name))
+        shape = options or ("--ambient-dim", 9, "--subspace-dim", 6)
+        run = program.run("eigenscale-generate", "--samples", samples, *shape, "--clusters", 5,
+                          "--noise", 0, "--output", self.path(name))
         self.assertEqual(run.code, 0, run.errors)
         return self.path(name, "data.npy"), self.path(name, "labels.npy")
 
@@ -136,6 +136,84 @@ class Landmarks(program.ProgramTest):
         run = self.cluster("--data", data, "--clusters", 5, "--landmarks", 600, "--subspace-dim", 6,
                            "--output", self.path("other"), code=3)
         self.assertIn("3 distinct", run.errors)
+
+    def test_codes_of_all_rows_on_landmarks(self):
+        data, labels = self.generate("data", 3000, "--ambient-dim", 20, "--subspace-dim", 3)
+        common = ("--data", data, "--labels", labels, "--clusters", 5, "--self-expression",
+                  "landmark", "--subspace-dim", 3, "--precision", "double")
+        for ranks in (1, 2, 3):
+            self.cluster(*common, "--landmarks", 250, "--output", self.path(f"run-{ranks}"),
+                         ranks=ranks)
+        summary = self.summary(self.path("run-2"))
+        self.assertEqual(summary["metrics"]["accuracy"], 1)
+        self.assertEqual(summary["choices"]["landmarks"], 250)
+        self.assertIn("without_post_processing", summary["metrics"])
+        self.assertNotIn("shallow_baseline", summary["metrics"], "would be N x N")
+        for ranks in (1, 3):
+            self.assertEqual(self.bytes_of("run-2", "labels.npy"),
+                             self.bytes_of(f"run-{ranks}", "labels.npy"), ranks)
+        self.assertEqual(program.read_npy(self.path("run-2", "embedding.npy"))[0], (3000, 5))
+        for options, word in ((("--refine", "subspaces"), "--refine"), (("--affine",), "--affine"),
+                              (("--grid", "2x1"), "--grid"), (("--preset", "orl"), "preset"),
+                              (("--landmarks", 4), "--landmarks is 4")):
+            run = self.cluster(*common, *options, "--output", self.path("refused"), code=2)
+            self.assertIn(word, run.errors)
+        run = self.cluster(*common, "--landmarks", 3001, "--output", self.path("refused"), code=3)
+        self.assertIn("has 3000 samples", run.errors)
+
+    def test_codes_on_all_faces_are_the_full_coefficients(self):
+        self.need_data()
+        for name, count, clusters in (("orl", 400, 40), ("umist", 480, 20)):
+            common = ("--data", os.path.join(program.DATA, name + ".npy"), "--clusters", clusters,
+                      "--encoder", "conv", "--image-shape", "1x32x32", "--encoder-channels", "3,3",
+                      "--encoder-kernels", "3,3", "--scale", 1 / 255, "--pretrain-epochs", 20,
+                      "--finetune-steps", 30, "--precision", "double", "--no-ablation")
+            self.cluster(*common, "--self-expression", "full", "--output", self.path(name, "full"))
+            self.cluster(*common, "--self-expression", "landmark", "--landmarks", count,
+                         "--output", self.path(name, "codes"))
+            self.assertEqual(self.bytes_of(name, "full", "labels.npy"),
+                             self.bytes_of(name, "codes", "labels.npy"), name)
+
+    def test_an_encoder_trained_on_all_rows(self):
+        data, labels = self.generate("data", 4000, "--ambient-dim", 64, "--subspace-dim", 3)
+        common = ("--data", data, "--labels", labels, "--clusters", 5, "--landmarks", 300,
+                  "--encoder", "conv", "--image-shape", "1x8x8", "--subspace-dim", 3,
+                  "--precision", "double", "--no-ablation")
+        network = ("--encoder-channels", "6,8", "--encoder-kernels", "3,3", "--latents", "linear")
+        self.cluster(*common, *network, "--pretrain-batch", 200, "--pretrain-epochs", 2,
+                     "--output", self.path("run"))
+        summary = self.summary(self.path("run"))
+        self.assertEqual(summary["choices"]["features"], 8 * 2 * 2)
+        self.assertEqual(summary["choices"]["pretraining_epochs"], 2)
+        weights = self.path("run", "pretrained.safetensors")
+        # From its weights, on other numbers of ranks, and as a model: the same labels.
+        for ranks in (1, 3):
+            self.cluster(*common, *network, "--pretrained", weights, "--output",
+                         self.path(f"again-{ranks}"), ranks=ranks)
+            self.assertEqual(self.bytes_of("run", "labels.npy"),
+                             self.bytes_of(f"again-{ranks}", "labels.npy"), ranks)
+        self.cluster("--assign", self.path("run"), "--data", data, "--output", self.path("model"))
+        self.assertEqual(self.bytes_of("run", "labels.npy"), self.bytes_of("model", "labels.npy"))
+
+        # Landmarks that are fine-tuned with their coefficients change the encoder for all.
+        self.cluster(*common, *network, "--pretrained", weights, "--self-expression", "full",
+                     "--finetune-steps", 5, "--output", self.path("tuned"))
+        with open(self.path("tuned", "metrics.jsonl")) as file:
+            steps = [line for line in map(json.loads, file) if line["phase"] == "finetune"]
+        self.assertEqual([line["step"] for line in steps], [1, 2, 3, 4, 5])
+        self.assertLess(steps[-1]["loss"], steps[0]["loss"])
+        self.assertIn("full on 300", self.summary(self.path("tuned"))["choices"]["self_expression"])
+        self.assertNotEqual(self.bytes_of("run", "residuals.npy"),
+                            self.bytes_of("tuned", "residuals.npy"))
+        self.cluster("--assign", self.path("tuned"), "--data", data, "--output",
+                     self.path("tuned-model"))
+        self.assertEqual(self.bytes_of("tuned", "residuals.npy"),
+                         self.bytes_of("tuned-model", "residuals.npy"))
+
+        # Without a word about the encoder it is the stated one.
+        self.cluster(*common, "--pretrain-epochs", 1, "--pretrain-batch", 500, "--output",
+                     self.path("default"))
+        self.assertEqual(self.summary(self.path("default"))["choices"]["features"], 16)
 
 
 if __name__ == "__main__":

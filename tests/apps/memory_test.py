@@ -50,6 +50,25 @@ class LargestAllocation(AllocationTest):
     def largest_in(self, log, ranks):
         return max(largest for largest, _ in self.allocated(log, ranks))
 
+    def test_codes_on_landmarks_take_their_share(self):
+        samples, features, ranks = 12000, 20, 2
+        write_rows(self.path("long.npy"), samples, features)
+        held = {}
+        for landmarks in (200, 800):
+            log = self.path(f"codes-{landmarks}")
+            run = program.run(
+                "eigenscale-cluster", "--data", self.path("long.npy"), "--clusters", 5,
+                "--self-expression", "landmark", "--landmarks", landmarks, "--finetune-steps", 2,
+                "--output", self.path(f"codes-run-{landmarks}"), ranks=ranks, timeout=300,
+                environment=counting_allocations(log))
+            self.assertEqual(run.code, 0, run.errors)
+            counts = self.allocated(log, ranks)
+            held[landmarks] = max(most for _, most in counts)
+            # Codes of all rows, in single precision, are on no rank.
+            self.assertLess(max(largest for largest, _ in counts), 4 * samples * landmarks)
+        # Codes and Adam's two moments, and a tenth for what else grows with the landmarks.
+        self.assertLess(held[800] - held[200], 1.1 * 12 * samples * (800 - 200) / ranks)
+
     def test_whitening_layer_holds_no_covariance(self):
         channels = 1100
         for ranks, holds in ((4, False), (1, True)):

@@ -8,7 +8,7 @@ import program
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 FASHION = "/usr/share/datasets/fashion-mnist"
-COUNT = 100
+COUNT = 60
 
 
 class Quickstart(program.ProgramTest):
@@ -28,13 +28,14 @@ class Quickstart(program.ProgramTest):
     def test_ends_with_where_the_report_is(self):
         if not os.path.isdir(FASHION):
             self.skipTest("needs Debian's dataset-fashion-mnist")
-        for name, header, size in (("images-idx3", 16, 784), ("labels-idx1", 8, 1)):
-            with gzip.open(f"{FASHION}/t10k-{name}-ubyte.gz") as file:
-                head = bytearray(file.read(header))
-                head[4:8] = COUNT.to_bytes(4, "big")
-                body = file.read(COUNT * size)
-            with gzip.open(self.path(f"t10k-{name}-ubyte.gz"), "wb") as file:
-                file.write(bytes(head) + body)
+        for part in ("train", "t10k"):
+            for name, header, size in (("images-idx3", 16, 784), ("labels-idx1", 8, 1)):
+                with gzip.open(f"{FASHION}/{part}-{name}-ubyte.gz") as file:
+                    head = bytearray(file.read(header))
+                    head[4:8] = COUNT.to_bytes(4, "big")
+                    body = file.read(COUNT * size)
+                with gzip.open(self.path(f"{part}-{name}-ubyte.gz"), "wb") as file:
+                    file.write(bytes(head) + body)
         # Twice: what is there already must not be in the way. The second time as on a machine where
         # nothing may be installed.
         for more in ([], ["--no-install"]):
@@ -42,7 +43,9 @@ class Quickstart(program.ProgramTest):
             self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
         report = [line for line in run.stdout.splitlines() if line.startswith("report:")]
         self.assertTrue(os.path.exists(report[0].split()[1]))
-        self.assertIn("k-means on the pixels", run.stdout)
+        self.assertIn("k-means on all pixels", run.stdout)
+        shape, _ = program.read_npy(self.path("run", "labels.npy"))
+        self.assertEqual(shape, (2 * COUNT,), "the images of both files")
 
 
 if __name__ == "__main__":

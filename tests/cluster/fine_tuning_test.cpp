@@ -3,6 +3,7 @@
 #include <map>
 
 #include "cluster_test_support.h"
+#include "eigenscale/cluster/self_expression.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/data/samples.h"
 #include "eigenscale/nn/safetensors.h"

@@ -2,6 +2,7 @@
 
 #include "eigenscale/bench/suites.h"
 #include "eigenscale/cluster/fine_tuning.h"
+#include "eigenscale/cluster/self_expression.h"
 #include "eigenscale/comm/agreement.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/core/row_partition.h"

@@ -19,7 +19,8 @@ constexpr const char* kCoefficientAdvice =
     "the data over- or underflow the arithmetic; scale them by --scale, use --precision double, or "
     "raise --subspace-dim above 0";
 
-/// (M + M^T) / 2 in the layout of the spectral phase, double.
+}  // namespace
+
 DistributedMatrix symmetric_part(const DistributedMatrix& matrix,
                                  std::shared_ptr<const ProcessGrid> grid) {
   const auto layout = spectral_layout(matrix.layout().rows, std::move(grid));
@@ -28,8 +29,6 @@ DistributedMatrix symmetric_part(const DistributedMatrix& matrix,
   sum.local().add_(upright.local());
   return DistributedMatrix(layout, sum.local().to(torch::kFloat64).mul_(0.5));
 }
-
-}  // namespace
 
 BlockCyclicLayout spectral_layout(std::int64_t samples, std::shared_ptr<const ProcessGrid> grid) {
   return square_layout(samples, std::move(grid));
@@ -50,6 +49,26 @@ DistributedMatrix raw_affinity(const DistributedMatrix& coefficients,
       std::move(grid));
 }
 
+DistributedMatrix cosine_affinity(const torch::Tensor& rows, const RowPartition& partition,
+                                  std::shared_ptr<const ProcessGrid> grid, double power) {
+  auto layout = spectral_layout(partition.rows(), grid);
+  layout.columns = rows.size(1);
+  const auto coordinates = from_row_blocks(rows, partition, layout);
+  auto affinity = multiply(coordinates, coordinates, false, true);
+  auto local = affinity.local();
+  local.clamp_min_(0);
+  if (power != 1) {
+    local.pow_(power);
+  }
+  require_finite(grid->all(), local, "the affinity", "lower --affinity-power");
+  const double largest =
+      all_reduce(grid->all(), local.numel() > 0 ? local.max().item<double>() : 0, ReduceOp::kMax);
+  if (largest > 0) {
+    local.div_(largest);
+  }
+  return affinity;
+}
+
 SmoothedAffinity smooth_affinity(const DistributedMatrix& coefficients,
                                  std::shared_ptr<const ProcessGrid> grid,
                                  const RowPartition& partition, const ClusteringSettings& settings,
@@ -68,23 +87,8 @@ SmoothedAffinity smooth_affinity(const DistributedMatrix& coefficients,
   auto eigen = symmetric_eigen(symmetric, EigenRange::largest_magnitude(leading));
   symmetric = {};
 
-  auto rows = eigen.vectors.mul_(eigen.values.abs().sqrt());
-  auto layout = spectral_layout(samples, grid);
-  layout.columns = leading;
-  const auto coordinates = from_row_blocks(normalize_rows(rows), partition, layout);
-  auto affinity = multiply(coordinates, coordinates, false, true);
-  auto local = affinity.local();
-  local.clamp_min_(0);
-  if (settings.affinity_power != 1) {
-    local.pow_(settings.affinity_power);
-  }
-  require_finite(grid->all(), local, "the affinity", "lower --affinity-power");
-  const double largest =
-      all_reduce(grid->all(), local.numel() > 0 ? local.max().item<double>() : 0, ReduceOp::kMax);
-  if (largest > 0) {
-    local.div_(largest);
-  }
-  return {std::move(affinity), eigen.solver};
+  const auto rows = normalize_rows(eigen.vectors.mul_(eigen.values.abs().sqrt()));
+  return {cosine_affinity(rows, partition, std::move(grid), settings.affinity_power), eigen.solver};
 }
 
 DistributedMatrix neighbour_affinity(const DistributedMatrix& coefficients,

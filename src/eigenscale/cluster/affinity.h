@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include <torch/torch.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -41,6 +43,15 @@ SmoothedAffinity smooth_affinity(const DistributedMatrix& coefficients,
 DistributedMatrix neighbour_affinity(const DistributedMatrix& coefficients,
                                      std::shared_ptr<const ProcessGrid> grid,
                                      std::int64_t neighbours, double power);
+
+/// [collective] (M + M^T) / 2 in double and square blocks on `grid`.
+DistributedMatrix symmetric_part(const DistributedMatrix& matrix,
+                                 std::shared_ptr<const ProcessGrid> grid);
+
+/// [collective] A = max(Q Q^T, 0)^a divided by its maximum, for unit rows Q (own rows as
+/// `partition` says, double): n x n, double, square blocks on `grid`.
+DistributedMatrix cosine_affinity(const torch::Tensor& rows, const RowPartition& partition,
+                                  std::shared_ptr<const ProcessGrid> grid, double power);
 
 /// The block size of the N x N matrices of the spectral phase on a grid.
 BlockCyclicLayout spectral_layout(std::int64_t samples, std::shared_ptr<const ProcessGrid> grid);

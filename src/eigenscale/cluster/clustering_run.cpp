@@ -86,8 +86,14 @@ class ClusteringRun {
       classes = load_label_names(world_, options_.labels, samples.partition).indices;
     }
     const auto clustering = complete_options(samples);
-    require_memory_for_coefficients(world_, samples.partition.rows(), clustering.closed_form,
-                                    clustering.precision);
+    if (clustering.landmarks > 0) {
+      log_info("{}", require_memory(
+                             world_, memory_for_codes(samples.partition.rows(),
+                                                      clustering.landmarks, clustering.precision)));
+    } else {
+      require_memory_for_coefficients(world_, samples.partition.rows(), clustering.closed_form,
+                                      clustering.precision);
+    }
     run_.claim({.inputs = options_.inputs(clustering.pretrained),
                 .outputs = {"labels.npy", "embedding.npy", "pretrained.safetensors"}});
     run_.open_log();
@@ -108,7 +114,8 @@ class ClusteringRun {
     auto clustering = options_.clustering;
     on_all_ranks(world_, [&] {
       clustering.settings = with_overrides(
-          options_.preset.empty() ? default_settings(samples.partition.rows(), clustering.clusters)
+          options_.preset.empty() ? default_settings(samples.partition.rows(), clustering.clusters,
+                                                     clustering.landmarks)
                                   : preset(options_.preset, clustering.clusters),
           options_.overrides);
       clustering.autoencoder =
@@ -149,14 +156,7 @@ class ClusteringRun {
     };
     events.step = [this](const FineTuningStep& step) {
       history_.steps.push_back(step);
-      run_.log({{"phase", "finetune"},
-                {"step", step.step},
-                {"loss", step.loss},
-                {"reconstruction", step.reconstruction},
-                {"self_expression", step.self_expression},
-                {"coefficient_penalty", step.coefficient_penalty}});
-      run_.progress("finetune", settings_.finetune_steps, step.step,
-                    format_text("loss {:.6g}", step.loss));
+      log_step(run_, step, settings_.finetune_steps);
       return true;
     };
     events.pretrained = [this](Autoencoder& autoencoder) {
@@ -173,7 +173,8 @@ class ClusteringRun {
     summary["choices"] = result.choices;
     summary["choices"]["grid"] =
         std::to_string(clustering.grid_rows) + "x" + std::to_string(clustering.grid_columns);
-    summary["choices"]["landmarks"] = samples.partition.rows();
+    summary["choices"]["landmarks"] =
+        clustering.landmarks > 0 ? clustering.landmarks : samples.partition.rows();
     summarize_pretraining(run_, result.pretraining, clustering.settings.pretrain_batch);
     warn(run_, clustering, result);
     summarize_metrics(run_, result.metrics);
@@ -204,6 +205,7 @@ ExitCode run_clustering(const Communicator& world, const RunOptions& run,
   }
   auto all = options;
   all.clustering.closed_form = choice.closed_form;
+  all.clustering.landmarks = choice.codes ? choice.count : 0;
   ClusteringRun(world, run, all).run();
   return ExitCode::kDone;
 }

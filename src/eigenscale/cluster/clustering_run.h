@@ -19,7 +19,7 @@ struct ClusteringRunOptions {
   std::string preset;  ///< empty: defaults, which depend on the number of samples
   ClusteringOverrides overrides;
   std::array<int, 2> grid = {0, 0};      ///< {0, 0}: the squarest
-  std::string self_expression = "auto";  ///< auto, full or closed-form
+  std::string self_expression = "auto";  ///< auto, full, closed-form or landmark
   std::string refine = "auto";           ///< auto, subspaces or none
   std::int64_t landmarks = 0;            ///< 0: by the number of samples
   std::int64_t landmark_draws = 3;

@@ -51,4 +51,14 @@ void log_epoch(Run& run, const EpochReport& epoch, std::int64_t most_epochs) {
   run.progress("pretrain", most_epochs, epoch.epoch, format_text("RMSE {:.5g}", epoch.rmse));
 }
 
+void log_step(Run& run, const FineTuningStep& step, std::int64_t most_steps) {
+  run.log({{"phase", "finetune"},
+           {"step", step.step},
+           {"loss", step.loss},
+           {"reconstruction", step.reconstruction},
+           {"self_expression", step.self_expression},
+           {"coefficient_penalty", step.coefficient_penalty}});
+  run.progress("finetune", most_steps, step.step, format_text("loss {:.6g}", step.loss));
+}
+
 }  // namespace eigenscale

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "eigenscale/cluster/fine_tuning.h"
 #include "eigenscale/cluster/metrics.h"
 #include "eigenscale/report/run.h"
 #include "eigenscale/train/pretraining.h"
@@ -26,5 +27,8 @@ void summarize_pretraining(Run& run, const std::optional<PretrainingResult>& res
 
 /// [local] An epoch of at most `most_epochs` of pre-training: its line of metrics.jsonl, progress.
 void log_epoch(Run& run, const EpochReport& epoch, std::int64_t most_epochs);
+
+/// [local] The same of a step of at most `most_steps` of fine-tuning.
+void log_step(Run& run, const FineTuningStep& step, std::int64_t most_steps);
 
 }  // namespace eigenscale

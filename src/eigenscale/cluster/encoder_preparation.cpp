@@ -18,6 +18,10 @@ constexpr double kGoodReconstruction = 0.01;
 constexpr std::int64_t kPlateauWindow = 1000;
 // About one initialisation of ORL's autoencoder in four rests at four times the RMSE of the others.
 constexpr std::int64_t kInitializations = 4;
+// Where neither options nor preset say what the layers are: 256 latent features of images of
+// 28 x 28 to 32 x 32 pixels.
+const std::vector<std::int64_t> kChannels = {16, 32, 16};
+const std::vector<std::int64_t> kKernels = {5, 3, 3};
 
 }  // namespace
 
@@ -44,9 +48,10 @@ AutoencoderSpecification autoencoder_specification(const ClusteringSettings& set
     }
   }
   if (result.kind == EncoderKind::kConvolution) {
-    result.channels = settings.channels;
+    const bool given = !settings.channels.empty() || !settings.kernels.empty();
+    result.channels = given ? settings.channels : kChannels;
     result.linear_latents = settings.linear_latents;
-    result.kernels = settings.kernels;
+    result.kernels = given ? settings.kernels : kKernels;
     if (settings.image_shape.empty()) {
       throw OptionError("--encoder conv needs --image-shape, such as 1x28x28");
     }

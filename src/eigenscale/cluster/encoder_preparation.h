@@ -33,8 +33,8 @@ struct EncoderPreparation {
 };
 
 /// [collective] Loads the autoencoder's weights, or trains it to reconstruct the rows (n_p x D of
-/// each rank) until the label-free rules of docs/clustering.md end it. InputError (agreed) for a
-/// file of other weights.
+/// each rank; not looked at where there is a file) until the label-free rules of docs/clustering.md
+/// end it. InputError (agreed) for a file of other weights.
 std::optional<PretrainingResult> prepare_encoder(
     const Communicator& world, Autoencoder& autoencoder, const torch::Tensor& rows,
     const EncoderPreparation& options, const std::function<bool(const EpochReport&)>& on_epoch);

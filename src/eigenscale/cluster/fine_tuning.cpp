@@ -18,7 +18,7 @@ double sum_of_squares(const torch::Tensor& values) {
 }  // namespace
 
 void fine_tune(const Communicator& communicator, Autoencoder& autoencoder,
-               SelfExpression& self_expression, const torch::Tensor& columns,
+               SelfExpressiveLayer& self_expression, const torch::Tensor& columns,
                const ClusteringSettings& settings, const AdamOptions& adam,
                const std::function<bool(const FineTuningStep&)>& on_step) {
   const bool has_network = autoencoder.specification().kind != EncoderKind::kNone;

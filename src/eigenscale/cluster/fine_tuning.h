@@ -6,7 +6,7 @@
 #include <functional>
 
 #include "eigenscale/cluster/presets.h"
-#include "eigenscale/cluster/self_expression.h"
+#include "eigenscale/cluster/self_expressive_layer.h"
 #include "eigenscale/comm/communicator.h"
 #include "eigenscale/nn/autoencoder.h"
 #include "eigenscale/train/adam.h"
@@ -29,7 +29,7 @@ struct FineTuningStep {
 /// every step on all ranks and ends the training by returning false, on all ranks alike. Throws
 /// NumericalError on all ranks when the loss is not finite, naming the step.
 void fine_tune(const Communicator& communicator, Autoencoder& autoencoder,
-               SelfExpression& self_expression, const torch::Tensor& columns,
+               SelfExpressiveLayer& self_expression, const torch::Tensor& columns,
                const ClusteringSettings& settings, const AdamOptions& adam,
                const std::function<bool(const FineTuningStep&)>& on_step);
 

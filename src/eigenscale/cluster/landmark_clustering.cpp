@@ -68,7 +68,7 @@ class LandmarkClustering {
         rows_(rows),
         clustering_(clustering),
         options_(options),
-        alone_(options.landmarks <= kLandmarksOfARank) {
+        alone_(options.landmarks <= kLandmarksOfARank && !options.labels.defined()) {
     clustering_.ablation = false;
     clustering_.autoencoder = {};
     clustering_.autoencoder.features = rows.features();
@@ -76,10 +76,12 @@ class LandmarkClustering {
       own_group_ = world.split(world.rank(), 0);
       clustering_.grid_rows = clustering_.grid_columns = 1;
     }
-    on_every_rank([&] {
-      require_memory_for_coefficients(group(), options.landmarks, clustering_.closed_form,
-                                      clustering_.precision);
-    });
+    if (!options.labels.defined()) {
+      on_every_rank([&] {
+        require_memory_for_coefficients(group(), options.landmarks, clustering_.closed_form,
+                                        clustering_.precision);
+      });
+    }
     result_.dimension = options.dimension;
   }
 
@@ -120,8 +122,8 @@ class LandmarkClustering {
       if (number >= starts()) {
         continue;
       }
-      wanted[rank] = draw_rows(partition_.rows(), options_.landmarks, clustering_.seed, "landmarks",
-                               static_cast<std::uint32_t>(number / 2));
+      wanted[rank] =
+          draw_landmarks(partition_.rows(), options_.landmarks, clustering_.seed, number / 2);
       if (!alone_) {
         const auto range = group_partition().range(rank);
         wanted[rank] = {wanted[rank].begin() + range.begin, wanted[rank].begin() + range.end};
@@ -137,6 +139,11 @@ class LandmarkClustering {
         return;
       }
       Start start{number, landmarks, {}};
+      if (options_.labels.defined() && !start.by_cosines()) {
+        start.labels = options_.labels;
+        starts_.push_back(std::move(start));
+        return;
+      }
       auto clustering = clustering_;
       clustering.cosines = start.by_cosines();
       const Samples samples{group_partition(), landmarks, {landmarks.size(1)}};

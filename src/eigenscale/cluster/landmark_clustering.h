@@ -19,6 +19,10 @@ struct LandmarkOptions {
   std::int64_t landmarks = 0;  ///< m; see default_landmarks
   std::int64_t draws = 3;
   std::int64_t dimension = 0;  ///< s of all subspaces; 0: chosen from the landmarks
+  /// Labels of the first draw's landmarks where they are known already (of this rank's rows, these
+  /// lying as a RowPartition of m says), with one draw; undefined: they are found by
+  /// self-expression.
+  torch::Tensor labels = {};
 };
 
 /// One start of the subspace model, refined on its landmarks.

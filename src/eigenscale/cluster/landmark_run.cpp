@@ -9,7 +9,9 @@
 #include "eigenscale/cluster/encoder_preparation.h"
 #include "eigenscale/cluster/landmark_clustering.h"
 #include "eigenscale/cluster/landmark_summary.h"
+#include "eigenscale/cluster/landmarks.h"
 #include "eigenscale/cluster/leading_directions.h"
+#include "eigenscale/cluster/memory_estimate.h"
 #include "eigenscale/cluster/row_labelling.h"
 #include "eigenscale/cluster/run_rows.h"
 #include "eigenscale/cluster/subspace_ablation.h"
@@ -71,13 +73,14 @@ class LandmarkRun {
     }
   }
 
-  /// The encoder, trained on all rows, which are held for that.
+  /// The encoder, trained on all rows, which are held for that, or read from a file.
   void prepare_network() {
     run_.phase("pretrain");
     const auto& clustering = options_.clustering;
     model_.encoder =
         std::make_shared<Autoencoder>(autoencoder_, clustering.precision, clustering.seed);
-    pretraining_ = prepare_encoder(world_, *model_.encoder, rows_->hold_raw(),
+    const auto rows = clustering.pretrained.empty() ? rows_->hold_raw() : torch::Tensor();
+    pretraining_ = prepare_encoder(world_, *model_.encoder, rows,
                                    {.pretrained = clustering.pretrained,
                                     .most_epochs = settings_.pretrain_epochs,
                                     .stop_on_plateau = clustering.stop_on_plateau,
@@ -92,11 +95,47 @@ class LandmarkRun {
     });
   }
 
+  /// Trains the coefficients of the first draw's landmarks together with the encoder (Ji et al.,
+  /// NeurIPS 2017), and keeps the labels that they give.
+  void fine_tune_on_landmarks() {
+    const RowPartition blocks(choice_.count, world_.size());
+    const auto landmarks =
+        draw_landmarks(rows_->partition().rows(), choice_.count, options_.clustering.seed);
+    std::vector<std::vector<std::int64_t>> wanted;
+    for (int rank = 0; rank < world_.size(); ++rank) {
+      const auto range = blocks.range(rank);
+      wanted.emplace_back(landmarks.begin() + range.begin, landmarks.begin() + range.end);
+    }
+    auto clustering = landmark_options();
+    clustering.autoencoder = autoencoder_;
+    clustering.network = model_.encoder;
+    clustering.ablation = false;
+    require_memory_for_coefficients(world_, choice_.count, false, clustering.precision);
+    const Samples samples{
+        blocks,
+        exchange_rows(world_, rows_->partition(), rows_->raw(), wanted, clustering.precision),
+        rows_->sample_shape()};
+    landmark_labels_ =
+        cluster_samples(world_, samples, std::nullopt, clustering,
+                        {.phase = [this](const std::string& phase) { run_.phase(phase); },
+                         .epoch = [](const EpochReport&) { return true; },
+                         .step =
+                             [&](const FineTuningStep& step) {
+                               log_step(run_, step, clustering.settings.finetune_steps);
+                               return true;
+                             },
+                         .pretrained = [](Autoencoder&) {}})
+            .labels;
+  }
+
   /// Encoder or reduction, appended constant, unit length.
   void prepare_rows() {
     model_.scale = options_.scale;
     if (autoencoder_.kind != EncoderKind::kNone) {
       prepare_network();
+      if (!choice_.closed_form) {
+        fine_tune_on_landmarks();
+      }
     } else if (rows_->raw().features() > kWideRows) {
       run_.phase("directions");
       model_.directions = leading_directions(world_, rows_->partition(), rows_->raw(),
@@ -122,12 +161,14 @@ class LandmarkRun {
         mebibytes(rows_->bytes_of_rank()), rows_->held() ? "held" : "read again in every pass");
   }
 
+  /// For landmarks as they come from the file, or, once there are unit rows, for these.
   ClusteringOptions landmark_options() {
     auto clustering = options_.clustering;
     clustering.settings =
         landmark_settings(choice_.count, clustering.clusters, options_.overrides);
     clustering.settings.subspace_dim =
-        std::min(clustering.settings.subspace_dim, rows_->unit().features());
+        std::min(clustering.settings.subspace_dim,
+                 model_.encoder ? model_.encoder->latent_size() : rows_->unit().features());
     clustering.closed_form = choice_.closed_form;
     const auto [rows, columns] = ProcessGrid::squarest(world_.size());
     clustering.grid_rows = rows;
@@ -136,11 +177,13 @@ class LandmarkRun {
   }
 
   void find_landmark_subspaces() {
-    const bool all = choice_.count == rows_->partition().rows();
+    // There is one network to be tuned: one draw's.
+    const bool one = choice_.count == rows_->partition().rows() || landmark_labels_.defined();
     landmarks_ = cluster_landmarks(world_, rows_->partition(), rows_->unit(), landmark_options(),
                                    {.landmarks = choice_.count,
-                                    .draws = all ? 1 : options_.landmark_draws,
-                                    .dimension = options_.overrides.subspace_dim.value_or(0)},
+                                    .draws = one ? 1 : options_.landmark_draws,
+                                    .dimension = options_.overrides.subspace_dim.value_or(0),
+                                    .labels = landmark_labels_},
                                    [this](const std::string& phase) { run_.phase(phase); });
     log_info("best start: {} (objective {:.4g}), dimension {}",
              landmarks_.candidates[landmarks_.best].start,
@@ -231,6 +274,7 @@ class LandmarkRun {
   AutoencoderSpecification autoencoder_;
   std::optional<PretrainingResult> pretraining_;
   SubspaceModel model_;
+  torch::Tensor landmark_labels_;  ///< of fine-tuning, own block of landmarks; undefined: none
   LandmarkModel landmarks_;
   std::vector<RefinementPass> passes_;
   RowLabelling labelling_;

@@ -23,6 +23,11 @@ std::vector<std::int64_t> draw_rows(std::int64_t rows, std::int64_t count, std::
   return result;
 }
 
+std::vector<std::int64_t> draw_landmarks(std::int64_t samples, std::int64_t landmarks,
+                                         std::uint64_t seed, std::int64_t draw) {
+  return draw_rows(samples, landmarks, seed, "landmarks", static_cast<std::uint32_t>(draw));
+}
+
 std::vector<std::int64_t> own_positions(const RowRange& own,
                                         const std::vector<std::int64_t>& indices) {
   std::vector<std::int64_t> positions;

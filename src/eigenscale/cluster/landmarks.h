@@ -18,6 +18,10 @@ namespace eigenscale {
 std::vector<std::int64_t> draw_rows(std::int64_t rows, std::int64_t count, std::uint64_t seed,
                                     std::string_view purpose, std::uint32_t draw = 0);
 
+/// [local] The landmarks of one of the draws that compete: so many of the samples, as draw_rows.
+std::vector<std::int64_t> draw_landmarks(std::int64_t samples, std::int64_t landmarks,
+                                         std::uint64_t seed, std::int64_t draw = 0);
+
 /// [collective] Rows to those who want them, in one exchange: rank r receives, as
 /// wanted[r].size() x features of `type`, the rows with the ascending global indices wanted[r].
 /// `rows` are this rank's of `partition`. InputError (agreed).

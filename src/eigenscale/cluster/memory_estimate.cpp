@@ -20,7 +20,29 @@ constexpr double kLocalDoubleBytes = 48;
 // Beside them: libraries, encoder, message buffers.
 constexpr double kCoefficientFixedBytes = 64.0 * 1024 * 1024;
 
+// Of m x m entries, and of codes: with Adam's moments while they are trained, with coordinates of
+// at most m doubles a row afterwards.
+constexpr double kCodeFloatBytes = 12;
+constexpr double kCodeDoubleBytes = 24;
+
 }  // namespace
+
+MemoryNeed memory_for_codes(std::int64_t samples, std::int64_t landmarks,
+                            torch::ScalarType precision) {
+  const auto count = static_cast<double>(landmarks);
+  const double codes = static_cast<double>(samples) * count *
+                       (precision == torch::kFloat64 ? kCodeDoubleBytes : kCodeFloatBytes);
+  return {"codes of " + count_text(samples) + " samples on " + count_text(landmarks) +
+              " landmarks need",
+          [codes, count](std::int64_t ranks) {
+            return (codes + count * count * (ranks == 1 ? kLocalDoubleBytes : kDistributedBytes)) /
+                       static_cast<double>(ranks) +
+                   kCoefficientFixedBytes;
+          },
+          static_cast<std::int64_t>(std::max(static_cast<double>(samples), count) * count /
+                                    std::numeric_limits<std::int32_t>::max()) +
+              1};
+}
 
 MemoryNeed memory_for_coefficients(std::int64_t samples, bool closed_form,
                                    torch::ScalarType precision) {

@@ -15,6 +15,11 @@ namespace eigenscale {
 MemoryNeed memory_for_coefficients(std::int64_t samples, bool closed_form,
                                    torch::ScalarType precision);
 
+/// [local] The same of codes of all N samples on m landmarks: rows of N x m over the ranks, and
+/// matrices of m x m in blocks.
+MemoryNeed memory_for_codes(std::int64_t samples, std::int64_t landmarks,
+                            torch::ScalarType precision);
+
 /// [collective] OptionError (agreed) when that does not fit; prints it otherwise.
 void require_memory_for_coefficients(const Communicator& world, std::int64_t samples,
                                      bool closed_form, torch::ScalarType precision);

@@ -24,6 +24,11 @@ struct ClusteringOptions {
   std::int64_t clusters = 2;
   ClusteringSettings settings;
   AutoencoderSpecification autoencoder;
+  /// An autoencoder that is trained already, and fine-tuned in place; null: one of that
+  /// specification is made and prepared.
+  std::shared_ptr<Autoencoder> network;
+  /// m: codes of all samples on so many of them instead of coefficients of all on all; 0: not.
+  std::int64_t landmarks = 0;
   /// True: C is the closed form on the latents instead of trained coefficients.
   bool closed_form = false;
   /// True: C is the latents' inner products Z Z^T, the closed form of an unbounded ridge but for
@@ -59,7 +64,8 @@ struct ClusteringResult {
   torch::Tensor eigenvalues;
   /// Singular values of the latents that the coefficients express, descending; on all ranks.
   torch::Tensor latent_singular_values;
-  /// Mean affinity between cells of samples in cluster order, cells x cells; on all ranks.
+  /// Mean affinity between cells of samples (of landmarks, where there are codes on them) in
+  /// cluster order, cells x cells; on all ranks.
   torch::Tensor affinity_picture;
   double objective = 0;
   std::int64_t isolated = 0;
@@ -75,7 +81,9 @@ struct ClusteringResult {
 
 /// [collective] Deep subspace clustering (Ji et al., NeurIPS 2017) from samples to labels:
 /// pre-training, self-expression, affinity, spectral embedding, label assignment, and with
-/// reference labels (own rows, int64) the metrics of the result and of its ablation.
+/// reference labels (own rows, int64) the metrics of the result and of its ablation. With landmarks
+/// there is no N x N object: m rows of m coefficients each are the largest, and they are
+/// distributed.
 ClusteringResult cluster_samples(const Communicator& world, const Samples& samples,
                                  const std::optional<torch::Tensor>& classes,
                                  const ClusteringOptions& options, const ClusteringEvents& events);

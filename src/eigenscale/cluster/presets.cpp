@@ -115,16 +115,17 @@ ClusteringSettings preset(const std::string& name, std::int64_t clusters) {
   throw OptionError("--preset is '" + name + "'; expected orl, coil20, coil100 or yaleb");
 }
 
-ClusteringSettings default_settings(std::int64_t samples, std::int64_t clusters) {
+ClusteringSettings default_settings(std::int64_t samples, std::int64_t clusters,
+                                    std::int64_t landmarks) {
   ClusteringSettings settings;
   settings.threshold = samples >= 50 * clusters ? 0.04 : 0.2;
   settings.subspace_dim = samples >= 50 * clusters ? 12 : (samples >= 20 * clusters ? 10 : 3);
   settings.affinity_power = 3.5;
-  // A step of Adam moves every coefficient by about its learning rate, and all N of a sample add up
+  // A step of Adam moves every coefficient by about its learning rate, and all of a sample add up
   // in C Z: the paper's 1e-3 is for 400 to 2,432 samples. At 10,000 it threw the loss to 44 times
   // its first value in one step.
-  settings.coefficient_learning_rate =
-      1e-3 * std::min(1.0, 1000.0 / static_cast<double>(std::max<std::int64_t>(samples, 1)));
+  const std::int64_t summands = std::max<std::int64_t>(landmarks > 0 ? landmarks : samples, 1);
+  settings.coefficient_learning_rate = 1e-3 * std::min(1.0, 1000.0 / static_cast<double>(summands));
   settings.pretrain_epochs = 200;
   // Full-batch steps of ten thousand samples are few; the paper's hundreds need them exact.
   constexpr std::int64_t kManySamples = 10000;

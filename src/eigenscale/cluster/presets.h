@@ -62,8 +62,9 @@ ClusteringSettings with_overrides(ClusteringSettings settings,
 ClusteringSettings preset(const std::string& name, std::int64_t clusters);
 
 /// Settings without a preset, for N samples in K clusters: label-free defaults (docs/clustering.md
-/// states each rule).
-ClusteringSettings default_settings(std::int64_t samples, std::int64_t clusters);
+/// states each rule). `landmarks`: how many samples the coefficients are on; 0: on all.
+ClusteringSettings default_settings(std::int64_t samples, std::int64_t clusters,
+                                    std::int64_t landmarks = 0);
 
 /// Those for m landmarks of unit length in K clusters, with what `overrides` sets: 30 neighbours
 /// and power 8; the paper's post-processing where a threshold is given.

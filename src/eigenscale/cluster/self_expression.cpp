@@ -101,15 +101,8 @@ void SelfExpression::update_panel(const torch::Tensor& gradient, const torch::Te
       panel_.narrow(0, 0, count).narrow(1, row_offsets_[chunk_row], row_counts_[chunk_row]);
   const auto samples = latent.narrow(1, first, count).t();
   torch::mm_out(const_cast<torch::Tensor&>(panel), samples, gradient);
-  if (options_.norm == CoefficientNorm::kL2) {
-    penalty_ += torch::sum(coefficients.square(), torch::kFloat64).item<double>();
-    panel.add_(coefficients, 2 * options_.weight_coefficient);
-  } else {
-    penalty_ += torch::sum(coefficients.abs(), torch::kFloat64).item<double>();
-    panel.add_(coefficients.sign(), options_.weight_coefficient);
-  }
-  adam_update(coefficients, panel, panel_of(first_moment_), panel_of(second_moment_), steps_,
-              options_.adam);
+  penalty_ += update(coefficients, panel, panel_of(first_moment_), panel_of(second_moment_), steps_,
+                     options_);
 }
 
 torch::Tensor SelfExpression::backward_and_update(const torch::Tensor& gradient,

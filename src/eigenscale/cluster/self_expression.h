@@ -6,20 +6,12 @@
 #include <memory>
 #include <vector>
 
-#include "eigenscale/cluster/presets.h"
+#include "eigenscale/cluster/self_expressive_layer.h"
 #include "eigenscale/core/row_partition.h"
 #include "eigenscale/linalg/distributed_matrix.h"
 #include "eigenscale/linalg/process_grid.h"
-#include "eigenscale/train/adam.h"
 
 namespace eigenscale {
-
-struct SelfExpressionOptions {
-  CoefficientNorm norm = CoefficientNorm::kL2;
-  double weight_coefficient = 1;
-  double initial = 0;
-  AdamOptions adam;
-};
 
 /// The self-expressive layer Z -> C Z of deep subspace clustering (Ji et al., NeurIPS 2017) with
 /// the full coefficients C (N x N), distributed, and the training of C itself.
@@ -39,22 +31,16 @@ struct SelfExpressionOptions {
 /// one panel of columns at a time and goes straight into Adam.
 ///
 /// Latent samples are columns here: Z^T (d x n_p, row-major), the layout the encoder works in.
-class SelfExpression {
+class SelfExpression final : public SelfExpressiveLayer {
  public:
   /// [collective over the grid] C starts at `options.initial` everywhere (L1: but on the diagonal).
   SelfExpression(std::shared_ptr<const ProcessGrid> grid, const RowPartition& partition,
                  torch::ScalarType type, const SelfExpressionOptions& options);
 
-  /// [collective] (C Z)^T of the own samples, d x n_p, from Z^T of the own samples.
-  torch::Tensor reconstruct(const torch::Tensor& latent) const;
-
-  /// [collective] One Adam step on C, given `gradient` = dL/d(C Z)^T of the own samples (d x n_p):
-  /// dC = gradient Z^T + w1 d|C|. Returns (C^T gradient)^T of the own samples, d x n_p, with C as
-  /// it was before the step: the part of dL/dZ that flows through C.
-  torch::Tensor backward_and_update(const torch::Tensor& gradient, const torch::Tensor& latent);
-
-  /// [local] Own part of ||C||_F^2 (L1: of ||C||_1) before the last update.
-  double penalty() const { return penalty_; }
+  torch::Tensor reconstruct(const torch::Tensor& latent) const override;
+  torch::Tensor backward_and_update(const torch::Tensor& gradient,
+                                    const torch::Tensor& latent) override;
+  double penalty() const override { return penalty_; }
 
   /// The coefficients; shares storage.
   DistributedMatrix coefficients() const;

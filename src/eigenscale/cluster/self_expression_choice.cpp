@@ -4,6 +4,30 @@
 #include "eigenscale/core/errors.h"
 
 namespace eigenscale {
+namespace {
+
+SelfExpressionChoice codes_on_landmarks(const ClusteringRunOptions& options, std::int64_t samples) {
+  if (options.refine == "subspaces" || options.affine) {
+    throw OptionError(
+        "--self-expression landmark labels every row by its own codes, without a subspace model: "
+        "leave out --refine subspaces and --affine");
+  }
+  if (!options.preset.empty()) {
+    throw OptionError("a preset is coefficients over all samples: leave out --self-expression");
+  }
+  if (options.grid[0] > 0) {
+    throw OptionError(
+        "--grid is for coefficients over all samples: codes on landmarks are split by rows");
+  }
+  SelfExpressionChoice choice;
+  choice.codes = true;
+  choice.count = options.landmarks > 0 ? options.landmarks
+                                       : default_landmarks(samples, options.clustering.clusters);
+  choice.reason = "codes of all rows on " + std::to_string(choice.count) + " landmarks";
+  return choice;
+}
+
+}  // namespace
 
 SelfExpressionChoice choose_self_expression(const ClusteringRunOptions& options,
                                             std::int64_t samples) {
@@ -18,9 +42,13 @@ SelfExpressionChoice choose_self_expression(const ClusteringRunOptions& options,
     throw InputError("--landmarks is " + std::to_string(options.landmarks) + " but '" +
                      options.data_name() + "' has " + std::to_string(samples) + " samples");
   }
+  if (options.self_expression == "landmark") {
+    return codes_on_landmarks(options, samples);
+  }
   if (given && options.refine == "none") {
     throw OptionError(
-        "--refine none leaves rows that are no landmarks without labels; leave out --landmarks");
+        "--refine none leaves rows that are no landmarks without labels; leave out --landmarks, or "
+        "train codes of all rows on them (--self-expression landmark)");
   }
   const bool automatic = options.self_expression == "auto";
   const bool subspaces = options.refine == "subspaces";
@@ -42,11 +70,6 @@ SelfExpressionChoice choose_self_expression(const ClusteringRunOptions& options,
   if (!options.preset.empty()) {
     throw OptionError(
         "a preset is coefficients over all samples: leave out --landmarks and --refine");
-  }
-  if (options.overrides.encoder.value_or("none") != "none" && options.self_expression == "full") {
-    throw OptionError(
-        "with --encoder, landmarks are clustered by the closed form on its latents: leave out "
-        "--self-expression full");
   }
   if (options.grid[0] > 0) {
     throw OptionError("--grid is for coefficients over all samples: leave it out with landmarks");

@@ -10,6 +10,7 @@ namespace eigenscale {
 /// How a run finds the coefficients, from its options and the number of samples.
 struct SelfExpressionChoice {
   bool landmarks = false;  ///< the subspace model carries labels of landmarks to all rows
+  bool codes = false;      ///< of all rows on landmarks
   bool closed_form = false;
   std::int64_t count = 0;  ///< m
   std::string reason;      ///< to be printed

@@ -11,15 +11,16 @@
 namespace eigenscale {
 namespace {
 
+/// Of `count` values one behind the other.
 template <typename Value>
-void threshold_column(Value* column, std::int64_t rows, double share,
+void threshold_values(Value* values, std::int64_t count, double share,
                       std::vector<std::pair<Value, std::int64_t>>& heap) {
   heap.clear();
   double norm = 0;
-  for (std::int64_t row = 0; row < rows; ++row) {
-    if (column[row] != 0) {
-      heap.emplace_back(std::abs(column[row]), -row);
-      norm += std::abs(static_cast<double>(column[row]));
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (values[i] != 0) {
+      heap.emplace_back(std::abs(values[i]), -i);
+      norm += std::abs(static_cast<double>(values[i]));
     }
   }
   // A heap, not a sort: at the usual shares a few of thousands of entries are kept.
@@ -30,8 +31,8 @@ void threshold_column(Value* column, std::int64_t rows, double share,
     std::ranges::pop_heap(heap);
     heap.pop_back();
   }
-  for (const auto& [magnitude, negative_row] : heap) {
-    column[-negative_row] = 0;
+  for (const auto& [magnitude, negative_index] : heap) {
+    values[-negative_index] = 0;
   }
 }
 
@@ -78,7 +79,7 @@ DistributedMatrix threshold_columns(const DistributedMatrix& coefficients, doubl
                        if (drop_diagonal) {
                          column[j] = 0;
                        }
-                       threshold_column(column, rows, share, scratch);
+                       threshold_values(column, rows, share, scratch);
                      });
 }
 
@@ -88,6 +89,15 @@ DistributedMatrix keep_neighbours(const DistributedMatrix& coefficients, std::in
                        column[j] = 0;
                        keep_largest(column, rows, count, scratch);
                      });
+}
+
+void threshold_rows(const torch::Tensor& rows, double share) {
+  AT_DISPATCH_FLOATING_TYPES(rows.scalar_type(), "threshold_rows", [&] {
+    std::vector<std::pair<scalar_t, std::int64_t>> heap;
+    for (std::int64_t i = 0; i < rows.size(0); ++i) {
+      threshold_values(rows.data_ptr<scalar_t>() + i * rows.size(1), rows.size(1), share, heap);
+    }
+  });
 }
 
 }  // namespace eigenscale

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <torch/torch.h>
+
 #include <cstdint>
 
 #include "eigenscale/linalg/distributed_matrix.h"
@@ -18,5 +20,8 @@ DistributedMatrix threshold_columns(const DistributedMatrix& coefficients, doubl
 /// [collective] Keeps in every *column* the `count` entries of largest magnitude outside the
 /// diagonal, the lower row first among equals; dealt out as by threshold_columns.
 DistributedMatrix keep_neighbours(const DistributedMatrix& coefficients, std::int64_t count);
+
+/// [local] The same in every *row* of a row-major n x m matrix, in place.
+void threshold_rows(const torch::Tensor& rows, double share);
 
 }  // namespace eigenscale

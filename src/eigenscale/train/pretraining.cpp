@@ -121,18 +121,19 @@ PretrainingResult pretrain_by_batches(const Communicator& communicator, Autoenco
   const auto count = static_cast<double>(samples.count());
   const auto features = static_cast<double>(rows.size(1));
   TrainerOptions training;
-  training.epochs = options.max_epochs;
+  const std::int64_t steps = (samples.count() + options.batch_size - 1) / options.batch_size;
+  const std::int64_t enough = (options.mini_batch.steps + steps - 1) / steps;
+  const bool by_steps = options.stop_on_plateau && enough < options.max_epochs;
+  training.epochs = by_steps ? enough : options.max_epochs;
   training.batches.batch_size = options.batch_size;
   training.batches.seed = options.seed;
   training.optimizer.adam = options.adam;
-  training.learning_rate.base = options.mini_batch.learning_rate;
-  const std::int64_t steps = (samples.count() + options.batch_size - 1) / options.batch_size;
-  const std::int64_t window =
-      std::max<std::int64_t>(3, (options.mini_batch.plateau_steps + steps - 1) / steps);
-  PlateauRule plateau(options.mini_batch.minimum_improvement, window, window + 1);
+  training.learning_rate = {.kind = LearningRateSchedule::Kind::kCosine,
+                            .base = options.mini_batch.learning_rate,
+                            .epochs = static_cast<double>(training.epochs)};
   Trainer trainer(communicator, std::make_unique<Reconstruction>(autoencoder), samples, nullptr,
                   training);
-  PretrainingResult result{{}, "epochs"};
+  PretrainingResult result;
   TrainingEvents events;
   events.enough = [&](const TrainingEpoch& epoch) {
     result.last = {.initialization = 0,
@@ -140,17 +141,17 @@ PretrainingResult pretrain_by_batches(const Communicator& communicator, Autoenco
                    .loss = epoch.training_loss * count * features,
                    .rmse = std::sqrt(2 * epoch.training_loss)};
     const bool go_on = !on_epoch || on_epoch(result.last);
-    const bool rests = plateau.add(epoch.training_loss);
     if (!go_on) {
       result.stopped_by = "request";
     } else if (result.last.rmse <= options.target_rmse) {
       result.stopped_by = "target RMSE";
-    } else if (rests && options.stop_on_plateau) {
-      result.stopped_by = "plateau";
     }
-    return result.stopped_by != "epochs";
+    return !result.stopped_by.empty();
   };
   trainer.run(events);
+  if (result.stopped_by.empty()) {
+    result.stopped_by = by_steps ? "steps" : "epochs";
+  }
   return result;
 }
 

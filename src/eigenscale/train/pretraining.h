@@ -14,17 +14,18 @@ namespace eigenscale {
 
 /// Defaults were chosen on Fashion-MNIST, by its reconstructions alone.
 struct MiniBatchOptions {
-  double learning_rate = 2e-3;
-  /// Stop when the mean loss of a pass fell by at most this share over the passes that make so many
-  /// steps (three at least). Thousands of samples thus get tens of passes, and millions a few.
-  double minimum_improvement = 0.05;
-  std::int64_t plateau_steps = 500;
+  /// Of the first step; it falls to zero over the run as a cosine.
+  double learning_rate = 4e-3;
+  /// As many passes as make so many steps, at least one: thousands of samples get tens of passes,
+  /// millions one. A rate that falls needs to know its end, so no plateau is waited for.
+  std::int64_t steps = 2000;
 };
 
 struct PretrainingOptions {
   /// Ends after this many epochs at the latest.
   std::int64_t max_epochs = 10000;
-  /// Also stop on a plateau of the loss; false runs exactly `max_epochs` (or to the target).
+  /// Also stop on a plateau of the loss, with batches after `mini_batch.steps`; false runs exactly
+  /// `max_epochs` (or to the target).
   bool stop_on_plateau = true;
   double minimum_improvement = 0.01;
   std::int64_t plateau_window = 500;
@@ -61,7 +62,8 @@ struct EpochReport {
 
 struct PretrainingResult {
   EpochReport last;
-  std::string stopped_by;  ///< "plateau", "target RMSE", "epochs", "request" or "no parameters"
+  std::string
+      stopped_by;  ///< "plateau", "steps", "target RMSE", "epochs", "request" or "no parameters"
 };
 
 /// [collective] Trains the autoencoder on all rows of all ranks (`rows`: this rank's, n_p x D,

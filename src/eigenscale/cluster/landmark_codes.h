@@ -1,0 +1,57 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "eigenscale/cluster/self_expressive_layer.h"
+#include "eigenscale/comm/communicator.h"
+#include "eigenscale/core/row_partition.h"
+
+namespace eigenscale {
+
+/// The self-expressive layer whose dictionary is m of the samples, the landmarks: Z -> C Z_L with
+/// codes C (N x m). With m = N it is SelfExpression on a P x 1 grid.
+///
+/// A rank has the rows of C of its own samples, with Adam's moments 12 n_p m bytes in single
+/// precision, and while it works all landmarks' latents, m d, and the gradient of 256 rows of C.
+/// A step gathers Z_L and scatters its gradient: 2 m d words, independent of N.
+class LandmarkCodes final : public SelfExpressiveLayer {
+ public:
+  /// [local] `landmarks`: ascending indices of samples, the same on all ranks. C starts at
+  /// `options.initial` everywhere (L1: but for a landmark's code on itself). Borrows the
+  /// communicator.
+  LandmarkCodes(const Communicator& communicator, const RowPartition& partition,
+                std::vector<std::int64_t> landmarks, torch::ScalarType type,
+                const SelfExpressionOptions& options);
+
+  torch::Tensor reconstruct(const torch::Tensor& latent) const override;
+  torch::Tensor backward_and_update(const torch::Tensor& gradient,
+                                    const torch::Tensor& latent) override;
+  double penalty() const override { return penalty_; }
+
+  const std::vector<std::int64_t>& landmarks() const { return landmarks_; }
+  /// This rank's rows of C, n_p x m; shares storage.
+  const torch::Tensor& codes() const { return codes_; }
+  /// [local] Frees Adam's moments, which the phases after training do not need.
+  void finish_training();
+
+ private:
+  torch::Tensor gather_landmarks(const torch::Tensor& latent) const;
+  void clear_own_codes();
+
+  const Communicator& communicator_;
+  RowPartition partition_;
+  std::vector<std::int64_t> landmarks_;
+  SelfExpressionOptions options_;
+  torch::Tensor own_positions_;  ///< of own landmarks among the own samples
+  std::int64_t first_own_ = 0;   ///< of own landmarks among all landmarks
+  Communicator::Counts counts_;  ///< landmarks of each rank
+  torch::Tensor codes_, first_moment_, second_moment_;
+  torch::Tensor panel_;
+  std::int64_t steps_ = 0;
+  double penalty_ = 0;
+};
+
+}  // namespace eigenscale

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+
+#include "eigenscale/cluster/presets.h"
+#include "eigenscale/train/adam.h"
+
+namespace eigenscale {
+
+struct SelfExpressionOptions {
+  CoefficientNorm norm = CoefficientNorm::kL2;
+  double weight_coefficient = 1;
+  double initial = 0;
+  AdamOptions adam;
+};
+
+/// A layer that writes every latent sample as a combination of others, Z -> C Z, and trains its
+/// coefficients itself (Ji et al., NeurIPS 2017). Latent samples are columns here: Z^T (d x n_p,
+/// row-major), the layout the encoder works in.
+class SelfExpressiveLayer {
+ public:
+  virtual ~SelfExpressiveLayer() = default;
+
+  /// [collective] (C Z)^T of the own samples, d x n_p, from Z^T of the own samples.
+  virtual torch::Tensor reconstruct(const torch::Tensor& latent) const = 0;
+
+  /// [collective] One Adam step on C, given `gradient` = dL/d(C Z)^T of the own samples (d x n_p):
+  /// dC = gradient Z^T + w1 d|C|. Returns (C^T gradient)^T of the own samples, d x n_p, with C as
+  /// it was before the step: the part of dL/dZ that flows through C.
+  virtual torch::Tensor backward_and_update(const torch::Tensor& gradient,
+                                            const torch::Tensor& latent) = 0;
+
+  /// [local] Own part of ||C||_F^2 (L1: of ||C||_1) before the last update.
+  virtual double penalty() const = 0;
+
+ protected:
+  /// [local] The Adam step `step` (from 1) on a part of C whose `gradient` lacks the penalty's,
+  /// w1 d|C|, which is added to it in place; all four tensors as adam_update wants them. Returns
+  /// the part's ||C||_F^2 (L1: ||C||_1) before the step.
+  static double update(const torch::Tensor& coefficients, const torch::Tensor& gradient,
+                       const torch::Tensor& first_moment, const torch::Tensor& second_moment,
+                       std::int64_t step, const SelfExpressionOptions& options);
+};
+
+}  // namespace eigenscale
