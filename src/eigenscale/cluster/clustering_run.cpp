@@ -87,9 +87,9 @@ class ClusteringRun {
     }
     const auto clustering = complete_options(samples);
     if (clustering.landmarks > 0) {
-      log_info("{}", require_memory(
-                             world_, memory_for_codes(samples.partition.rows(),
-                                                      clustering.landmarks, clustering.precision)));
+      log_info("{}", require_memory(world_,
+                                    memory_for_codes(samples.partition.rows(), clustering.landmarks,
+                                                     clustering.precision)));
     } else {
       require_memory_for_coefficients(world_, samples.partition.rows(), clustering.closed_form,
                                       clustering.precision);
