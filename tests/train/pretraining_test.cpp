@@ -188,8 +188,7 @@ TEST(PretrainingTest, ABatchOfAllIsTheFullBatch) {
   const auto rows = own(squares(24));
   std::vector<EpochReport> reports[2];
   for (const int batched : {0, 1}) {
-    // The first step has the whole learning rate, later ones have less.
-    auto options = by_batches(batched == 1 ? 24 : 0, 2);
+    auto options = by_batches(batched == 1 ? 24 : 0, 10);
     options.adam.learning_rate = options.mini_batch.learning_rate;
     Autoencoder network(convolutional({3, 2}, {3, 5}, 10), torch::kFloat64, 1);
     pretrain(test::world(), network, rows, options, [&](const EpochReport& report) {
@@ -197,9 +196,8 @@ TEST(PretrainingTest, ABatchOfAllIsTheFullBatch) {
       return true;
     });
   }
-  ASSERT_EQ(reports[1].size(), 2U);
-  EXPECT_LT(reports[1][1].loss, reports[1][0].loss);
-  for (std::size_t i = 0; i < 2; ++i) {
+  ASSERT_EQ(reports[1].size(), 10U);
+  for (std::size_t i = 0; i < 10; ++i) {
     // Adam divides by the gradient's size plus 1e-8, and the mini-batch's is 2,400 times smaller.
     EXPECT_NEAR(reports[1][i].loss, reports[0][i].loss, 1e-3 * reports[0][i].loss);
     EXPECT_NEAR(reports[1][i].rmse, reports[0][i].rmse, 1e-3 * reports[0][i].rmse);

@@ -128,9 +128,7 @@ PretrainingResult pretrain_by_batches(const Communicator& communicator, Autoenco
   training.batches.batch_size = options.batch_size;
   training.batches.seed = options.seed;
   training.optimizer.adam = options.adam;
-  training.learning_rate = {.kind = LearningRateSchedule::Kind::kCosine,
-                            .base = options.mini_batch.learning_rate,
-                            .epochs = static_cast<double>(training.epochs)};
+  training.learning_rate.base = options.mini_batch.learning_rate;
   Trainer trainer(communicator, std::make_unique<Reconstruction>(autoencoder), samples, nullptr,
                   training);
   PretrainingResult result;

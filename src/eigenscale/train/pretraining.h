@@ -14,10 +14,9 @@ namespace eigenscale {
 
 /// Defaults were chosen on Fashion-MNIST, by its reconstructions alone.
 struct MiniBatchOptions {
-  /// Of the first step; it falls to zero over the run as a cosine.
-  double learning_rate = 4e-3;
+  double learning_rate = 2e-3;
   /// As many passes as make so many steps, at least one: thousands of samples get tens of passes,
-  /// millions one. A rate that falls needs to know its end, so no plateau is waited for.
+  /// millions one, and all about the same time.
   std::int64_t steps = 2000;
 };
 
