@@ -1,5 +1,10 @@
-// Synthetic unions of subspaces with known labels; the same bytes for any number of ranks.
+// Synthetic data whose truth is known: unions of subspaces with labels, or a covariance of a given
+// spectrum; the same bytes for any number of ranks.
+#include <optional>
+#include <string>
+
 #include "eigenscale/core/log.h"
+#include "eigenscale/data/spectrum.h"
 #include "eigenscale/data/synthetic.h"
 #include "eigenscale/report/program.h"
 
@@ -9,13 +14,15 @@ using namespace eigenscale;
 
 // clang-format off
 ProgramOptions describe_options() {
-  ProgramOptions options("eigenscale-generate", "samples of a union of subspaces, with labels",
+  ProgramOptions options("eigenscale-generate", "samples of a union of subspaces, or of a given spectrum",
                          ProgramOptions::Output::kRun);
   options.group("Data")
-      ("kind", one_of({"subspaces", "nonlinear"})->default_value("subspaces"),
-       "subspaces, or nonlinear: tanh of a random map of them")
+      ("kind", one_of({"subspaces", "nonlinear", "spectrum"})->default_value("subspaces"),
+       "subspaces; nonlinear: tanh of a random map of them; or spectrum: a covariance whose "
+       "eigenvalues are known")
       ("samples", whole(1)->default_value(10000), "number of samples N")
-      ("ambient-dim", whole(1)->default_value(200), "numbers per sample D")
+      ("ambient-dim", whole(1)->default_value(200), "numbers per sample D");
+  options.group("Subspaces")
       ("subspace-dim", whole(1)->default_value(6), "dimension d of each subspace")
       ("clusters", whole(1)->default_value(20), "number of subspaces K")
       ("noise", real(0)->default_value(0), "standard deviation of added noise")
@@ -24,11 +31,33 @@ ProgramOptions describe_options() {
       ("sizes", one_of({"equal", "harmonic"})->default_value("equal"),
        "of clusters: equal, or harmonic: cluster k in proportion to 1/k")
       ("related", whole(0)->default_value(0), "number of directions that all subspaces share");
+  options.group("Spectrum")
+      ("law", one_of({"power", "geometric"}),
+       "variance j in proportion to j^(-decay), also without it, or to decay^(j-1); their mean over "
+       "the features is 1")
+      ("decay", real(0), "without it 1 (power) or 0.9 (geometric)")
+      ("rank", whole(1), "number of directions; without it the smaller of N - 1 and D")
+      ("mean", real(), "feature k has this times 1 + u, u uniform in (0, 1); 0 without it");
   return options;
 }
 // clang-format on
 
+/// One of the two, as the kind says.
+struct Options {
+  std::optional<SyntheticOptions> synthetic;
+  std::optional<SpectrumOptions> spectrum;
+};
+
+[[noreturn]] void refuse(const std::string& option, const ProgramOptions& options) {
+  throw OptionError("--" + option + " is not for --kind " + options.get<std::string>("kind"));
+}
+
 SyntheticOptions synthetic_options(const ProgramOptions& options) {
+  for (const char* name : {"law", "decay", "rank", "mean"}) {
+    if (options.has(name)) {
+      refuse(name, options);
+    }
+  }
   SyntheticOptions synthetic;
   options.read("kind", synthetic.kind);
   options.read("samples", synthetic.samples);
@@ -44,9 +73,64 @@ SyntheticOptions synthetic_options(const ProgramOptions& options) {
   return synthetic;
 }
 
-ExitCode run_generation(const Communicator& world, const RunOptions& options,
-                        const SyntheticOptions& synthetic) {
-  Run run(world, options);
+SpectrumOptions spectrum_options(const ProgramOptions& options) {
+  // These have defaults.
+  const SyntheticOptions defaults;
+  if (options.get<std::int64_t>("subspace-dim") != defaults.subspace_dim) {
+    refuse("subspace-dim", options);
+  }
+  if (options.get<std::int64_t>("clusters") != defaults.clusters) {
+    refuse("clusters", options);
+  }
+  if (options.get<std::int64_t>("related") != defaults.related) {
+    refuse("related", options);
+  }
+  for (const char* name : {"noise", "outliers"}) {
+    if (options.get<double>(name) != 0) {
+      refuse(name, options);
+    }
+  }
+  if (!options.is("sizes", defaults.sizes)) {
+    refuse("sizes", options);
+  }
+  SpectrumOptions spectrum;
+  options.read("samples", spectrum.samples);
+  options.read("ambient-dim", spectrum.ambient_dim);
+  options.read("law", spectrum.law);
+  if (spectrum.law == "geometric") {
+    spectrum.decay = 0.9;
+  }
+  options.read("decay", spectrum.decay);
+  options.read("rank", spectrum.rank);
+  options.read("mean", spectrum.mean);
+  spectrum.seed = options.seed();
+  return checked(spectrum);
+}
+
+Options generation_options(const ProgramOptions& options) {
+  Options result;
+  if (options.is("kind", "spectrum")) {
+    result.spectrum = spectrum_options(options);
+  } else {
+    result.synthetic = synthetic_options(options);
+  }
+  return result;
+}
+
+void write_spectrum(const Communicator& world, Run& run, const SpectrumOptions& spectrum) {
+  run.claim({.inputs = {}, .outputs = {"data.npy", "variances.npy", "mean.npy", "directions.npy"}});
+  run.phase("generate");
+  generate_spectrum(world, spectrum, run.directory());
+  run.summary()["choices"] = {{"samples", spectrum.samples}, {"ambient_dim", spectrum.ambient_dim},
+                              {"law", spectrum.law},         {"decay", spectrum.decay},
+                              {"rank", spectrum.rank},       {"mean", spectrum.mean}};
+  log_info(
+      "{} samples of {} numbers that vary in {} directions: {}, variances.npy, mean.npy "
+      "and directions.npy",
+      spectrum.samples, spectrum.ambient_dim, spectrum.rank, run.file("data.npy").string());
+}
+
+void write_clusters(const Communicator& world, Run& run, const SyntheticOptions& synthetic) {
   run.claim({.inputs = {}, .outputs = {"data.npy", "labels.npy", "bases.npy"}});
   run.phase("generate");
   generate(world, synthetic, run.directory());
@@ -57,6 +141,16 @@ ExitCode run_generation(const Communicator& world, const RunOptions& options,
   log_info("{} samples of {} numbers in {} clusters: {}, labels.npy and bases.npy",
            synthetic.samples, synthetic.ambient_dim, synthetic.clusters,
            run.file("data.npy").string());
+}
+
+ExitCode run_generation(const Communicator& world, const RunOptions& run_options,
+                        const Options& options) {
+  Run run(world, run_options);
+  if (options.spectrum) {
+    write_spectrum(world, run, *options.spectrum);
+  } else {
+    write_clusters(world, run, *options.synthetic);
+  }
   run.finish();
   return ExitCode::kDone;
 }
@@ -64,5 +158,5 @@ ExitCode run_generation(const Communicator& world, const RunOptions& options,
 }  // namespace
 
 int main(int argc, char** argv) {
-  return program_main(argc, argv, describe_options, synthetic_options, run_generation);
+  return program_main(argc, argv, describe_options, generation_options, run_generation);
 }

@@ -1,6 +1,7 @@
 // Whitening (ZCA or PCA) of a data set of any number of rows: whitened samples, the transform, and
 // a report.
 #include "eigenscale/report/program.h"
+#include "eigenscale/spectral/whitening_application.h"
 #include "eigenscale/spectral/whitening_run.h"
 
 namespace {
@@ -13,16 +14,17 @@ ProgramOptions describe_options() {
                          ProgramOptions::Output::kRun);
   options.group("Data")
       ("data", text(), "samples: .npy, .h5:dataset, IDX[.gz], CIFAR .bin")
-      ("scale", real()->default_value(1), "factor on every value")
+      ("apply", text(), "transform the data by this finished run; no options of a method then")
+      ("scale", real(), "factor on every value; 1 without it")
       ("image-shape", text(), "of flat samples that are images, for the pictures (28x28 or 3x32x32)")
       ("format", one_of({"auto", "npy", "h5"})->default_value("auto"),
        "of the results: npy, h5, or auto: that of the data");
   options.group("Method")
-      ("method", one_of({"zca", "pca"})->default_value("zca"), "zca or pca")
+      ("method", one_of({"zca", "pca"}), "zca or pca; zca without it")
       ("components", whole(1), "leading components to keep; without it all")
-      ("solver", one_of({"auto", "exact", "randomized"})->default_value("auto"),
+      ("solver", one_of({"auto", "exact", "randomized"}),
        "exact: by the covariance, D x D; randomized: --components by passes over the rows alone; "
-       "auto: randomized where features are many and components few")
+       "auto, and without it: randomized where features are many and components few")
       ("epsilon", real(0),
        "added to every eigenvalue, in units of the data squared; without it 1e-6 of the mean "
        "variance of a feature")
@@ -32,29 +34,61 @@ ProgramOptions describe_options() {
 }
 // clang-format on
 
+/// A transform is found, or where `apply` names a run, that of the run is applied.
+struct Options {
+  WhiteningRunOptions run;
+  WhiteningApplicationOptions application;
+};
+
+std::string format_of_results(const ProgramOptions& options, const std::string& data) {
+  auto format = options.get<std::string>("format");
+  if (format == "auto") {
+    const bool hdf5 =
+        data.find(".h5:") != std::string::npos || data.find(".hdf5:") != std::string::npos;
+    format = hdf5 ? "h5" : "npy";
+  }
+#ifndef EIGENSCALE_HAVE_HDF5
+  if (format == "h5") {
+    throw OptionError("--format h5: this build has no HDF5");
+  }
+#endif
+  return format;
+}
+
+WhiteningApplicationOptions application_options(const ProgramOptions& options) {
+  for (const char* name : {"scale", "image-shape", "method", "components", "solver", "epsilon"}) {
+    if (options.has(name)) {
+      throw OptionError(
+          "--" + std::string(name) +
+          " is that of the run whose transform is applied: leave it out with --apply");
+    }
+  }
+  if (options.get<bool>("check")) {
+    throw OptionError("--check is of a transform that is found: leave it out with --apply");
+  }
+  WhiteningApplicationOptions result;
+  result.data = options.get<std::string>("data");
+  options.read("apply", result.apply);
+  result.format = format_of_results(options, result.data);
+  return result;
+}
+
 WhiteningRunOptions run_options(const ProgramOptions& options) {
   WhiteningRunOptions run;
   run.data = options.get<std::string>("data");
   options.read("scale", run.scale);
-  run.method = options.is("method", "zca") ? WhiteningMethod::kZca : WhiteningMethod::kPca;
+  if (options.has("method") && options.is("method", "pca")) {
+    run.method = WhiteningMethod::kPca;
+  }
   options.read("components", run.components);
-  run.solver = options.is("solver", "auto")    ? WhiteningSolver::kAuto
-               : options.is("solver", "exact") ? WhiteningSolver::kExact
-                                               : WhiteningSolver::kRandomized;
+  if (options.has("solver") && !options.is("solver", "auto")) {
+    run.solver =
+        options.is("solver", "exact") ? WhiteningSolver::kExact : WhiteningSolver::kRandomized;
+  }
   run.seed = options.seed();
   options.read("epsilon", run.epsilon);
   run.check = options.get<bool>("check");
-  run.format = options.get<std::string>("format");
-  if (run.format == "auto") {
-    const bool hdf5 =
-        run.data.find(".h5:") != std::string::npos || run.data.find(".hdf5:") != std::string::npos;
-    run.format = hdf5 ? "h5" : "npy";
-  }
-#ifndef EIGENSCALE_HAVE_HDF5
-  if (run.format == "h5") {
-    throw OptionError("--format h5: this build has no HDF5");
-  }
-#endif
+  run.format = format_of_results(options, run.data);
   if (options.has("image-shape")) {
     run.image_shape = options.numbers("image-shape", 'x', "a shape such as 28x28");
     if (run.image_shape.size() < 2 || run.image_shape.size() > 3) {
@@ -65,8 +99,24 @@ WhiteningRunOptions run_options(const ProgramOptions& options) {
   return run;
 }
 
+Options whitening_options(const ProgramOptions& options) {
+  Options result;
+  if (options.has("apply")) {
+    result.application = application_options(options);
+  } else {
+    result.run = run_options(options);
+  }
+  return result;
+}
+
+ExitCode whiten(const Communicator& world, const RunOptions& run, const Options& options) {
+  return options.application.apply.empty()
+             ? run_whitening(world, run, options.run)
+             : run_whitening_application(world, run, options.application);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  return program_main(argc, argv, describe_options, run_options, run_whitening);
+  return program_main(argc, argv, describe_options, whitening_options, whiten);
 }

@@ -61,6 +61,15 @@ torch::Tensor all_scales(const torch::Tensor& eigenvalues, const WhiteningFit& f
   return std::get<0>(torch::cat({eigenvalues, rest}).sort(0, /*descending=*/true));
 }
 
+/// A matrix of few columns on every rank, in `type`, from the rows that each has.
+torch::Tensor whole(const Communicator& communicator, const torch::Tensor& own_rows,
+                    std::int64_t rows, torch::ScalarType type) {
+  auto result = torch::empty({rows, own_rows.size(1)}, type);
+  communicator.all_gather(result, own_rows.to(type).contiguous(),
+                          RowPartition(rows, communicator.size()).counts());
+  return result;
+}
+
 }  // namespace
 
 bool without_covariance(WhiteningSolver solver, std::int64_t components, std::int64_t features) {
@@ -135,32 +144,34 @@ WhiteningFit fit_randomized(const RowStream& stream, const torch::Tensor& mean,
   const RowPartition partition(features, world.size());
   const auto layout = feature_layout(features, options.components, grid);
   transform.components = from_row_blocks(leading.vectors, partition, layout);
-  if (options.method == WhiteningMethod::kPca) {
-    const auto factors = (leading.eigenvalues + fit.epsilon).rsqrt();
-    transform.matrix = from_row_blocks(leading.vectors * factors, partition, layout);
-  }
   fit.product = product_type(all_scales(transform.eigenvalues, fit, options, features, type),
                              fit.epsilon, type);
-  fit.map = low_rank_map(world, leading.vectors, features, leading.eigenvalues, fit.rest_variance,
-                         options, fit.product);
+  if (options.method == WhiteningMethod::kPca) {
+    const auto matrix = leading.vectors * (leading.eigenvalues + fit.epsilon).rsqrt();
+    transform.matrix = from_row_blocks(matrix, partition, layout);
+    fit.map = low_rank_pca(world, matrix, features, fit.product);
+  } else {
+    fit.map = low_rank_zca(world, leading.vectors, features, leading.eigenvalues, fit.rest_variance,
+                           fit.epsilon, fit.product);
+  }
   return fit;
 }
 
-std::unique_ptr<WhiteningMap> low_rank_map(const Communicator& communicator,
+std::unique_ptr<WhiteningMap> low_rank_pca(const Communicator& communicator,
+                                           const torch::Tensor& own_matrix, std::int64_t features,
+                                           torch::ScalarType type) {
+  return std::make_unique<FewColumnsWhitening>(whole(communicator, own_matrix, features, type));
+}
+
+std::unique_ptr<WhiteningMap> low_rank_zca(const Communicator& communicator,
                                            const torch::Tensor& own_vectors, std::int64_t features,
                                            const torch::Tensor& eigenvalues, double rest_variance,
-                                           const WhiteningOptions& options,
-                                           torch::ScalarType type) {
-  auto whole = torch::empty({features, own_vectors.size(1)}, type);
-  communicator.all_gather(whole, own_vectors.to(type).contiguous(),
-                          RowPartition(features, communicator.size()).counts());
-  const auto factors = (eigenvalues + options.epsilon).rsqrt().to(type);
-  if (options.method == WhiteningMethod::kPca) {
-    return std::make_unique<LowRankWhitening>(whole, factors, 0);
-  }
+                                           double epsilon, torch::ScalarType type) {
   // Without any variance there is nothing to scale.
-  const double rest = rest_variance + options.epsilon;
-  return std::make_unique<LowRankWhitening>(whole, factors, 1 / std::sqrt(std::max(rest, 1e-300)));
+  const double rest = std::max(rest_variance + epsilon, 1e-300);
+  return std::make_unique<LowRankWhitening>(whole(communicator, own_vectors, features, type),
+                                            (eigenvalues + epsilon).rsqrt().to(type),
+                                            1 / std::sqrt(rest));
 }
 
 }  // namespace eigenscale

@@ -54,11 +54,14 @@ WhiteningFit fit_randomized(const RowStream& stream, const torch::Tensor& mean,
                             WhiteningOptions options, torch::ScalarType type, std::uint64_t seed,
                             const WhiteningEvents& events);
 
-/// [collective] The same from what such a run has written: own features' rows of V (D_p x k), the k
-/// variances and r.
-std::unique_ptr<WhiteningMap> low_rank_map(const Communicator& communicator,
+/// [collective] The map of such a fit with products in `type`: pca from own features' rows of W
+/// (D_p x k), zca from those of V, the k variances and r.
+std::unique_ptr<WhiteningMap> low_rank_pca(const Communicator& communicator,
+                                           const torch::Tensor& own_matrix, std::int64_t features,
+                                           torch::ScalarType type);
+std::unique_ptr<WhiteningMap> low_rank_zca(const Communicator& communicator,
                                            const torch::Tensor& own_vectors, std::int64_t features,
                                            const torch::Tensor& eigenvalues, double rest_variance,
-                                           const WhiteningOptions& options, torch::ScalarType type);
+                                           double epsilon, torch::ScalarType type);
 
 }  // namespace eigenscale

@@ -10,11 +10,12 @@ torch::Tensor DenseWhitening::apply(const torch::Tensor& centred) const {
   return own_rows_of(multiply(matrix_, samples, !symmetric_, false), centred.size(0));
 }
 
+torch::Tensor FewColumnsWhitening::apply(const torch::Tensor& centred) const {
+  return centred.matmul(matrix_);
+}
+
 torch::Tensor LowRankWhitening::apply(const torch::Tensor& centred) const {
   auto coordinates = centred.matmul(components_);
-  if (rest_ == 0) {
-    return coordinates.mul_(factors_);
-  }
   return (centred * rest_).addmm_(coordinates.mul_(factors_ - rest_), components_.t());
 }
 

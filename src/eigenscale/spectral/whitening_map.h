@@ -42,16 +42,28 @@ class DenseWhitening final : public WhiteningMap {
   bool symmetric_;
 };
 
-/// The same from k leading components V (D x k, whole on every rank) without D x D numbers:
-///   pca: y = f ∘ (V^T x)
-///   zca: y = V (f ∘ (V^T x)) + r (x - V V^T x),
+/// The same with a W of few columns (D x k), whole on every rank.
+class FewColumnsWhitening final : public WhiteningMap {
+ public:
+  /// Rows are to have the type of `matrix`.
+  explicit FewColumnsWhitening(torch::Tensor matrix) : matrix_(std::move(matrix)) {}
+  std::int64_t width() const override { return matrix_.size(1); }
+  torch::ScalarType type() const override { return matrix_.scalar_type(); }
+  torch::Tensor apply(const torch::Tensor& centred) const override;
+
+ private:
+  torch::Tensor matrix_;
+};
+
+/// zca from k leading components V (D x k, whole on every rank) without D x D numbers:
+///   y = V (f ∘ (V^T x)) + r (x - V V^T x),
 /// where f = (l + e)^(-1/2) and r is the same of the mean variance of the other directions.
 class LowRankWhitening final : public WhiteningMap {
  public:
-  /// `rest` is r for zca, 0 for pca. `components` and `factors` (k) of one type: that of the rows.
+  /// `rest` is r. `components` and `factors` (k) of one type: that of the rows.
   LowRankWhitening(torch::Tensor components, torch::Tensor factors, double rest)
       : components_(std::move(components)), factors_(std::move(factors)), rest_(rest) {}
-  std::int64_t width() const override { return components_.size(rest_ > 0 ? 0 : 1); }
+  std::int64_t width() const override { return components_.size(0); }
   torch::ScalarType type() const override { return components_.scalar_type(); }
   torch::Tensor apply(const torch::Tensor& centred) const override;
 

@@ -16,13 +16,11 @@
 #include "eigenscale/spectral/streamed_covariance.h"
 #include "eigenscale/spectral/whitened_rows.h"
 #include "eigenscale/spectral/whitening_report.h"
+#include "eigenscale/spectral/whitening_rows.h"
 
 namespace eigenscale {
 namespace {
 
-// Bytes of a rank beside the matrices of D x D: pieces of rows and their copies.
-constexpr std::int64_t kPieceBytes = std::int64_t{64} << 20;
-constexpr std::int64_t kRowBytes = 6 * kPieceBytes;
 // Bytes for each entry of D x D / P: covariance, its product, the solver's copy, vectors in two
 // layouts and what travels between them, in double.
 constexpr std::int64_t kEntryBytes = 80;
@@ -54,19 +52,11 @@ class WhiteningRun {
 
   void run() {
     begin("mean");
-    source_ = open_sample_source(world_, options_.data);
-    const bool is_double = source_->scalar_type() == torch::kFloat64;
-    type_ = is_double ? torch::kFloat64 : torch::kFloat32;
-    const RowPartition partition(source_->rows(), world_.size());
-    const FileRows own(*source_, partition.range(world_.rank()), options_.scale);
-    low_rank_ = without_covariance(options_.solver, options_.components, own.features());
-    // Pieces are few and large, and their products outweigh reading: not ahead, half the memory.
-    const RowStream stream(
-        world_, own,
-        {.type = low_rank_ ? type_ : torch::kFloat64,
-         .piece_bytes = low_rank_ ? kPieceBytes : piece_bytes(),
-         .read_ahead = false,
-         .on_read = [this](bool reading) { run_.timers().begin(reading ? "read" : phase_); }});
+    rows_.emplace(world_, options_.data, options_.scale);
+    type_ = rows_->type();
+    low_rank_ = without_covariance(options_.solver, options_.components, rows_->features());
+    const auto stream = rows_->stream(
+        low_rank_, [this](bool reading) { run_.timers().begin(reading ? "read" : phase_); });
     check_shape(stream);
     low_rank_ ? require_memory_for_components(stream.features())
               : require_memory(world_, stream.features());
@@ -99,16 +89,6 @@ class WhiteningRun {
     run_.phase(phase);
   }
 
-  /// Smaller pieces where the blocks of D x D are small, so that pieces never are most of the
-  /// memory.
-  std::int64_t piece_bytes() const {
-    std::int64_t features = 1;
-    for (const std::int64_t size : source_->row_shape()) {
-      features *= size;
-    }
-    return std::clamp(features * features / world_.size(), kPieceBytes / 2, kPieceBytes);
-  }
-
   void check_shape(const RowStream& stream) {
     on_all_ranks(world_, [&] {
       if (stream.rows() < 2 || stream.features() < 1) {
@@ -125,7 +105,7 @@ class WhiteningRun {
       if (options_.solver == WhiteningSolver::kRandomized && options_.components == 0) {
         throw OptionError("--solver randomized needs --components, the number that is wanted");
       }
-      image_shape_ = options_.image_shape.empty() ? source_->row_shape() : options_.image_shape;
+      image_shape_ = options_.image_shape.empty() ? rows_->shape() : options_.image_shape;
       std::int64_t pixels = 1;
       for (const std::int64_t size : image_shape_) {
         pixels *= size;
@@ -142,7 +122,7 @@ class WhiteningRun {
     require_memory(world_,
                    MemoryNeed{count_text(features) + " features need", [&](std::int64_t ranks) {
                                 return randomized_bytes(options_.components, features, ranks) +
-                                       static_cast<double>(kRowBytes);
+                                       static_cast<double>(kWhiteningRowBytes);
                               }});
   }
 
@@ -298,7 +278,7 @@ class WhiteningRun {
   Run run_;
   WhiteningFiles files_;
   std::string phase_;
-  std::unique_ptr<SampleSource> source_;
+  std::optional<WhiteningRows> rows_;
   bool low_rank_ = false;
   torch::ScalarType type_ = torch::kFloat32;
   std::shared_ptr<const ProcessGrid> grid_;
@@ -314,7 +294,7 @@ void require_memory(const Communicator& world, std::int64_t features) {
   require_memory(world,
                  MemoryNeed{count_text(features) + " features need", [&](std::int64_t ranks) {
                               return matrices / static_cast<double>(ranks) +
-                                     static_cast<double>(kRowBytes);
+                                     static_cast<double>(kWhiteningRowBytes);
                             }});
 }
 

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "eigenscale/data/row_stream.h"
+#include "eigenscale/data/sample_source.h"
+
+namespace eigenscale {
+
+/// Bytes of a piece of rows at most, and what a rank needs for one and its copies.
+constexpr std::int64_t kWhiteningPieceBytes = std::int64_t{64} << 20;
+constexpr std::int64_t kWhiteningRowBytes = 6 * kWhiteningPieceBytes;
+
+/// The samples that a whitening reads, a piece at a time. Owns the open file.
+class WhiteningRows {
+ public:
+  /// [collective] InputError (agreed) as open_sample_source.
+  WhiteningRows(const Communicator& world, const std::string& data, double scale);
+
+  std::int64_t features() const { return own_.features(); }
+  /// Shape of a sample.
+  const std::vector<std::int64_t>& shape() const { return source_->row_shape(); }
+  /// Type of what is computed of them and written: double for double, float for all others.
+  torch::ScalarType type() const { return type_; }
+
+  /// [collective] Borrows this object. Rows come in double where they meet matrices of D x D, else
+  /// (`low_rank`) in their own type. `on_read`: see RowStreamOptions.
+  RowStream stream(bool low_rank, std::function<void(bool reading)> on_read) const;
+
+ private:
+  const Communicator& world_;
+  std::unique_ptr<SampleSource> source_;
+  FileRows own_;
+  torch::ScalarType type_;
+};
+
+}  // namespace eigenscale
