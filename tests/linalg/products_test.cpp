@@ -61,6 +61,17 @@ TEST(Gram, EqualsTheDenseProduct) {
           << n << " " << k;
     }
   }
+  // Of floats: products of at most kSingleProducts in single precision, whose bound the header has.
+  for (const auto& grid : test::all_grids()) {
+    const auto a = test::random_matrix(300, 1100, 6).to(torch::kFloat32);
+    auto sum = DistributedMatrix::zeros({300, 300, 4, 4, grid}, torch::kFloat64);
+    add_gram(sum, test::distribute(a, {300, 1100, 4, 100, grid}));
+    mirror_lower(sum);
+    const auto wide = a.to(torch::kFloat64);
+    const auto error = (sum.local() - test::local_part(wide.matmul(wide.t()), sum.layout())).abs();
+    const auto bound = 3.1e-5 * test::local_part(wide.abs().matmul(wide.abs().t()), sum.layout());
+    EXPECT_TRUE((error <= bound).all().item<bool>());
+  }
   // More than one block of the local mirror.
   for (const auto type : {torch::kFloat64, torch::kFloat32}) {
     const auto x = test::random_matrix(600, 5, 5).to(type);

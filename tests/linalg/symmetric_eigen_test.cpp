@@ -25,10 +25,7 @@ torch::Tensor with_spectrum(const torch::Tensor& values) {
 }
 
 std::vector<EigenSolver> solvers() {
-  std::vector<EigenSolver> result = {EigenSolver::kAutomatic};
-  if (world().size() == 1) {
-    result.push_back(EigenSolver::kLapack);
-  }
+  std::vector<EigenSolver> result = {EigenSolver::kAutomatic, EigenSolver::kLapack};
   for (const auto& name : eigen_solvers()) {
     if (name.starts_with("ScaLAPACK")) {
       result.push_back(EigenSolver::kScalapack);
@@ -230,6 +227,23 @@ TEST(SymmetricEigen, RefusesWhatIsNotFiniteOnAllRanks) {
   } catch (const Error& error) {
     EXPECT_EQ(error.exit_code(), ExitCode::kNumerical);
     EXPECT_TRUE(error.agreed());
+  }
+}
+
+TEST(SymmetricEigen, OfTwoRanksOneSolvesWithTheThreadsOfBoth) {
+  const std::int64_t n = 60;
+  const auto whole = with_spectrum(torch::arange(1, n + 1, torch::kFloat64));
+  const int threads = torch::get_num_threads();
+  for (const auto& grid : test::all_grids()) {
+    const auto matrix = test::distribute(whole, {n, n, 8, 8, grid});
+    const auto found = symmetric_eigen(matrix, EigenRange::largest(5));
+    EXPECT_EQ(found.solver.find("on one rank") != std::string::npos, world().size() == 2)
+        << found.solver;
+    EXPECT_EQ(torch::get_num_threads(), threads);
+    // All vectors of so small a matrix are not worth the way.
+    const auto all = symmetric_eigen(matrix, EigenRange::all());
+    EXPECT_EQ(all.solver.find("on one rank"), std::string::npos) << all.solver;
+    EXPECT_LT((found.values - all.values.narrow(0, 0, 5)).abs().max().item<double>(), 1e-12 * 60);
   }
 }
 

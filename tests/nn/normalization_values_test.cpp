@@ -170,6 +170,31 @@ TEST(NormalizationValuesTest, PcaDenoising) {
 
 // A stem that makes 32 channels of 9 on bytes that nobody scaled: 23 eigenvalues are zero, and
 // rounding of single precision would be hundreds of epsilons.
+// Sums over 150,000 samples in single precision would be off by some 1e-5 of a variance, and about
+// a mean of 1000 in single precision by more.
+TEST(NormalizationValuesTest, PcaDenoisingSumsInDouble) {
+  const std::int64_t samples = 150000;
+  const auto rows = (mixed_rows(samples, 1) + 1000).to(torch::kFloat32);
+  const Statistics expected(rows.to(torch::kFloat64));
+  PcaDenoising layer(world(), {.channels = 6, .momentum = 1, .affine = false, .components = 4});
+  layer.train();
+  const auto input = part_of(rows).requires_grad_(true);
+  const auto output = layer.forward(input);
+  const auto buffers = layer.named_buffers();
+  // Two roundings of a centred float, 2^-24 each, and their average over the samples.
+  const auto variances = expected.covariance.diagonal();
+  EXPECT_LT(((buffers["running_variance"] - variances) / variances).abs().max().item<double>(),
+            1e-7);
+  EXPECT_LT((buffers["running_mean"] - expected.mean).abs().max().item<double>(), 1e-9);
+  EXPECT_EQ(output.scalar_type(), torch::kFloat32);
+  output.square().sum().backward();
+  EXPECT_EQ(input.grad().scalar_type(), torch::kFloat32);
+  // A shift of all samples changes nothing.
+  auto sum = input.grad().sum(0, false, torch::kFloat64);
+  world().all_reduce(sum);
+  EXPECT_LT(sum.abs().max().item<double>() / samples, 1e-6);
+}
+
 TEST(NormalizationValuesTest, RankDeficientChannelsOfLargeValuesTrainInSinglePrecision) {
   torch::manual_seed(8);
   const auto rows =

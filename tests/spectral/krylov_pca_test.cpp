@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include "eigenscale/core/errors.h"
+#include "eigenscale/data/spectrum.h"
 #include "spectral/spectra.h"
 #include "support/mpi_test.h"
 
@@ -128,6 +129,70 @@ TEST(KrylovPca, KeepsDigitsOfFloatsWithALargeMean) {
   // Products of 17 floats, 2^-24 each, of centred samples: about 1e-6 of the largest eigenvalue. A
   // mean rounded to float (5e-4 at 1e4) would add 40 * 2.5e-7 = 1e-5 along one direction.
   expect_eigenpairs(data, components_of(data, {.components = 4}), 2e-6);
+}
+
+// Spectra known without any other solver, for more features than samples and fewer.
+TEST(KrylovPca, FindsKnownSpectraOfWideAndTallData) {
+  struct Case {
+    std::int64_t samples, features, rank, components;
+    std::string law;
+    double decay;
+  };
+  for (const auto& [count, features, rank, components, law, decay] :
+       std::vector<Case>{{40, 300, 0, 1, "power", 2},
+                         {40, 300, 0, 39, "power", 1},        // all that 40 samples have
+                         {40, 300, 12, 5, "geometric", 1},    // one variance, twelve times
+                         {300, 40, 0, 40, "geometric", 0.8},  // k = D
+                         {300, 40, 7, 12, "power", 1}}) {     // beyond the rank
+    SCOPED_TRACE(std::to_string(count) + " x " + std::to_string(features) + ", " + law);
+    const SpectrumData source({.samples = count,
+                               .ambient_dim = features,
+                               .law = law,
+                               .decay = decay,
+                               .rank = rank,
+                               .mean = 20});
+    const Known data = {source.make({0, count}), source.mean(), {}};
+    const auto found = components_of(data, {.components = components, .blocks = 40});
+    const auto kept = std::min(components, source.variances().numel());
+    const auto expected = source.variances().narrow(0, 0, kept);
+    const double largest = expected[0].item<double>();
+    // Rounding of sums of 40 to 300 products: the number of them times 2^-53.
+    EXPECT_LT((found.eigenvalues.narrow(0, 0, kept) - expected).abs().max().item<double>(),
+              1e-12 * largest);
+    if (kept < components) {
+      EXPECT_LT(found.eigenvalues.narrow(0, kept, components - kept).max().item<double>(),
+                1e-12 * largest);
+    }
+    EXPECT_LT(found.residuals.max().item<double>(), 1e-12);
+    // The vectors lie in the span of the directions whose variances are not smaller.
+    const auto vectors = all_rows(found.vectors, features).narrow(1, 0, kept);
+    const auto span = source.directions({0, source.variances().numel()});
+    EXPECT_LT((span.matmul(vectors).norm(2, {0}) - 1).abs().max().item<double>(), 1e-9);
+  }
+}
+
+TEST(KrylovPca, StopsWhenVariancesAreKnown) {
+  const auto run = [](double decay, double tolerance) {
+    const SpectrumData source(
+        {.samples = 400, .ambient_dim = 900, .law = "power", .decay = decay, .rank = 300});
+    const Known data = {source.make({0, 400}).to(torch::kFloat32), source.mean(), {}};
+    const auto found = components_of(
+        data, {.components = 8, .oversampling = 8, .blocks = 9, .tolerance = tolerance});
+    const auto expected = source.variances().narrow(0, 0, 8);
+    return std::pair{((found.eigenvalues - expected) / expected).abs().max().item<double>(),
+                     found.passes};
+  };
+  const auto [error_of_fast, passes_of_fast] = run(3, 5e-5);
+  const auto [error_of_slow, passes_of_slow] = run(1, 5e-5);
+  EXPECT_LT(error_of_fast, 1e-4);
+  EXPECT_LT(error_of_slow, 1e-4);
+  EXPECT_LT(passes_of_fast, passes_of_slow);
+  EXPECT_LT(passes_of_slow, 9);
+  EXPECT_EQ(run(3, 0).second, 9);
+  // A looser tolerance stops earlier, and is kept, too.
+  const auto [error_of_loose, passes_of_loose] = run(1, 1e-2);
+  EXPECT_LT(passes_of_loose, passes_of_slow);
+  EXPECT_LT(error_of_loose, 1e-2);
 }
 
 TEST(KrylovPca, RefusesMoreComponentsThanThereAre) {

@@ -61,6 +61,9 @@ std::vector<Contender> eigen_contenders(const Communicator& world, const Suite::
   };
   if (world.size() == 1) {
     add("LAPACK", [range](DistributedMatrix copy) { lapack_eigen(copy.local(), range); });
+  } else if (one_rank_can_solve(state->matrix.layout())) {
+    add("LAPACK on one rank",
+        [range](DistributedMatrix copy) { one_rank_eigen(std::move(copy), range); });
   }
 #ifdef EIGENSCALE_HAVE_SCALAPACK
   add("pdsyevd", [](DistributedMatrix copy) { scalapack_eigen(std::move(copy)); });
@@ -80,7 +83,18 @@ Suite eigen_suite() {
   return {"eigen",
           "symmetric_eigen against its backends, for the largest eigenpairs",
           {"n", "vectors"},
-          {{500, 500}, {500, 50}, {1000, 1000}, {1000, 100}, {2000, 2000}, {2000, 200}},
+          {{500, 500},
+           {500, 50},
+           {500, 5},
+           {1000, 1000},
+           {1000, 100},
+           {1000, 10},
+           {2000, 2000},
+           {2000, 200},
+           {2000, 20},
+           {4000, 4000},
+           {4000, 400},
+           {4000, 40}},
           eigen_contenders};
 }
 

@@ -1,5 +1,6 @@
 #include "eigenscale/bench/suites.h"
 #include "eigenscale/core/row_partition.h"
+#include "eigenscale/linalg/gram.h"
 #include "eigenscale/linalg/products.h"
 #include "eigenscale/spectral/streamed_covariance.h"
 #include "eigenscale/spectral/whitening_transform.h"
@@ -11,12 +12,15 @@ struct WhitenProblem {
   std::shared_ptr<const ProcessGrid> grid;
   std::int64_t samples = 0;
   std::int64_t features = 0;
-  torch::Tensor rows;  ///< this rank's, double
+  torch::Tensor rows;         ///< this rank's, double
+  torch::Tensor single_rows;  ///< the same as floats
+  torch::Tensor single_sum;   ///< D x D floats: what ssyrk sums alone
   DistributedMatrix covariance;
   WhiteningTransform transform;
 
-  DistributedMatrix sum_products(const torch::Tensor& of) const {
-    GramAccumulator sum(grid, features);
+  DistributedMatrix sum_products(const torch::Tensor& of,
+                                 torch::ScalarType products = torch::kFloat64) const {
+    GramAccumulator sum(grid, features, products);
     sum.add(of);
     auto result = sum.take_sum();
     result.local().div_(static_cast<double>(samples));
@@ -39,6 +43,14 @@ double whiten_error(const Communicator& world, const WhitenProblem& problem) {
                     ReduceOp::kMax);
 }
 
+/// Largest entry of the difference between the covariances of both precisions.
+double single_error(const Communicator& world, const WhitenProblem& problem) {
+  const auto single = problem.sum_products(problem.single_rows, torch::kFloat32);
+  const auto difference = (single.local() - problem.covariance.local()).abs();
+  return all_reduce(world, difference.numel() == 0 ? 0 : difference.max().item<double>(),
+                    ReduceOp::kMax);
+}
+
 std::vector<Contender> whiten_contenders(const Communicator& world, const Suite::Size& size) {
   ProcessGrid::require(world.size());
   const auto problem = std::make_shared<WhitenProblem>();
@@ -49,16 +61,28 @@ std::vector<Contender> whiten_contenders(const Communicator& world, const Suite:
   const auto own = RowPartition(size[0], world.size()).range(world.rank());
   torch::manual_seed(1 + world.rank());
   problem->rows = torch::rand({own.size(), size[1]}, torch::kFloat64) - 0.5;
+  problem->single_rows = problem->rows.to(torch::kFloat32);
+  problem->single_sum = torch::zeros({size[1], size[1]});
   problem->covariance = problem->sum_products(problem->rows);
   problem->transform = whitening_transform(problem->covariance, {.epsilon = kWhitenEpsilon});
   const double n = static_cast<double>(size[0]);
   const double d = static_cast<double>(size[1]);
   return {
       gemm_limit(world, torch::kFloat64),
+      {.name = "ssyrk",  // of each rank's rows, without a sum over ranks
+       .work = [problem] { add_gram_of_rows(problem->single_sum, problem->single_rows); },
+       .flop = n * d * d},
       {.name = "covariance",
        .work = [problem] { problem->sum_products(problem->rows); },
        .flop = n * d * d,
        .limit = "dgemm"},
+      {.name = "covariance of floats",
+       .work = [problem] { problem->sum_products(problem->single_rows, torch::kFloat32); },
+       .flop = n * d * d,
+       .limit = "ssyrk",
+       .error = [&world, problem] { return single_error(world, *problem); },
+       // Entries of at most 1 / 12: linalg/gram.h has the bound.
+       .bound = 3.1e-5 / 12},
       {.name = "transform",
        .work = [problem] { whitening_transform(problem->covariance, {.epsilon = kWhitenEpsilon}); },
        .flop = (4.0 / 3 + 2 + 2) * d * d * d,

@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <memory>
+#include <thread>
 
 #include "eigenscale/comm/memory_check.h"
 #include "eigenscale/core/cgroup.h"
@@ -28,6 +30,32 @@ int processors_in_mask(const std::function<int(std::size_t, cpu_set_t*)>& get_ma
   return 1;
 }
 
+namespace {
+
+/// Processors that this process is bound to, of those its container may use.
+int allowed_processors() {
+  const int bound = processors_in_mask(
+      [](std::size_t bytes, cpu_set_t* mask) { return ::sched_getaffinity(0, bytes, mask); });
+  return std::max(1, static_cast<int>(std::min<double>(bound, processor_limit())));
+}
+
+/// torch does not pass its number on to OpenBLAS, which is there under any of several names.
+void set_blas_threads(int threads) {
+  using SetThreads = void (*)(int);
+  if (auto* set = reinterpret_cast<SetThreads>(::dlsym(RTLD_DEFAULT, "openblas_set_num_threads"));
+      set != nullptr) {
+    set(threads);
+  }
+}
+
+int blas_threads() {
+  using GetThreads = int (*)();
+  auto* get = reinterpret_cast<GetThreads>(::dlsym(RTLD_DEFAULT, "openblas_get_num_threads"));
+  return get == nullptr ? 1 : get();
+}
+
+}  // namespace
+
 void share_cores(const Communicator& world) {
   const int ranks = ranks_on_this_host(world);
   if (std::getenv("OMP_NUM_THREADS") != nullptr) {
@@ -41,12 +69,36 @@ void share_cores(const Communicator& world) {
   const int allowed = static_cast<int>(std::min<double>(online, processor_limit()));
   const int threads = std::max(1, std::min(bound, allowed / ranks));
   torch::set_num_threads(threads);
-  // torch does not pass its number on to OpenBLAS, which is there under any of several names.
-  using SetThreads = void (*)(int);
-  if (auto* set = reinterpret_cast<SetThreads>(::dlsym(RTLD_DEFAULT, "openblas_set_num_threads"));
-      set != nullptr) {
-    set(threads);
+  set_blas_threads(threads);
+}
+
+int threads_of_all(const Communicator& world) {
+  if (all_reduce(world, std::int64_t{ranks_on_this_host(world)}, ReduceOp::kMin) < world.size()) {
+    return 0;
   }
+  auto threads = torch::tensor(
+      {std::int64_t{blas_threads()}, std::int64_t{world.rank() == 0 ? allowed_processors() : 0}});
+  world.all_reduce(threads);
+  return static_cast<int>(threads.min().item<std::int64_t>());
+}
+
+BorrowedThreads::BorrowedThreads(int threads)
+    : torch_before_(torch::get_num_threads()), blas_before_(blas_threads()) {
+  torch::set_num_threads(threads);
+  set_blas_threads(threads);
+}
+
+BorrowedThreads::~BorrowedThreads() {
+  torch::set_num_threads(torch_before_);
+  set_blas_threads(blas_before_);
+}
+
+void wait_asleep(const Communicator& world) {
+  const auto barrier = world.start_barrier();
+  while (!barrier->test()) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  barrier->wait();
 }
 
 }  // namespace eigenscale

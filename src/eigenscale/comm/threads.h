@@ -14,6 +14,28 @@ namespace eigenscale {
 /// otherwise. Both would take every core in every rank, and waiting threads spin.
 void share_cores(const Communicator& world);
 
+/// [collective] How many threads rank 0 may take while all others wait: those of all ranks
+/// together, of which it has cores; 0 unless all ranks are on one host.
+int threads_of_all(const Communicator& world);
+
+/// Gives torch and OpenBLAS another number of threads, and back the former ones at its end.
+class BorrowedThreads {
+ public:
+  /// [local]
+  explicit BorrowedThreads(int threads);
+  ~BorrowedThreads();
+  BorrowedThreads(const BorrowedThreads&) = delete;
+  BorrowedThreads& operator=(const BorrowedThreads&) = delete;
+
+ private:
+  int torch_before_;
+  int blas_before_;
+};
+
+/// [collective] A barrier in which those who wait sleep, a millisecond at a time, and leave their
+/// cores to who has not come yet.
+void wait_asleep(const Communicator& world);
+
 /// [local] The processors in the mask that `get_mask` fills, which fails for masks too small for
 /// this machine, as sched_getaffinity does.
 int processors_in_mask(const std::function<int(std::size_t, cpu_set_t*)>& get_mask);

@@ -30,6 +30,15 @@ struct DistributedEigenpairs {
   DistributedMatrix vectors;
 };
 
+/// [collective] Whether the first rank can solve it for all: they share a host, and the matrix, at
+/// most 4,096 x 4,096, fits four times into what each rank may still take of the memory.
+bool one_rank_can_solve(const BlockCyclicLayout& layout);
+
+/// [collective] LAPACK on the first rank, with the threads of all (comm/threads.h) while the others
+/// sleep. The vectors come in one block, whole on that rank. `matrix` is destroyed. Throws
+/// NumericalError, agreed.
+DistributedEigenpairs one_rank_eigen(DistributedMatrix matrix, EigenRange range);
+
 /// [collective] ScaLAPACK's pdsyevd: all pairs. `matrix` (square blocks) is destroyed. Throws
 /// NumericalError, agreed, and as below.
 DistributedEigenpairs scalapack_eigen(DistributedMatrix matrix);

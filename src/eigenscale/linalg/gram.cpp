@@ -6,21 +6,21 @@
 
 #include "eigenscale/linalg/redistribute.h"
 #include "eigenscale/linalg/scalapack.h"
+#include "eigenscale/linalg/widened_sum.h"
 
 namespace eigenscale {
 namespace {
 
 // Columns that travel at once, and columns of the sum that are computed at once: enough for BLAS to
 // run at its speed, few enough that what is above the diagonal does not matter.
-constexpr std::int64_t kTravelling = 512;
+constexpr std::int64_t kTravelling = kSingleProducts;
 constexpr std::int64_t kPanel = 256;
 
 void require_fit(const DistributedMatrix& sum, const DistributedMatrix& a) {
   const auto& layout = sum.layout();
   if (layout.rows != a.layout().rows || layout.columns != a.layout().rows ||
       !layout.has_square_blocks() || layout.row_block != a.layout().row_block ||
-      layout.grid != a.layout().grid || sum.scalar_type() != torch::kFloat64 ||
-      a.scalar_type() != torch::kFloat64) {
+      layout.grid != a.layout().grid || sum.scalar_type() != torch::kFloat64) {
     throw std::invalid_argument("a sum of products does not fit the matrix that is added");
   }
 }
@@ -79,10 +79,10 @@ class TravellingColumns {
     }
     const auto own = a_.local().t().narrow(
         0, std::min(index * width_, widths_[grid_.column_index()]), counts[grid_.column_index()]);
-    auto of_rows = torch::empty({total, own.size(1)}, torch::kFloat64);
+    auto of_rows = torch::empty({total, own.size(1)}, own.options());
     grid_.row().all_gather(of_rows, own.contiguous(), counts);
     const auto mine = of_rows.index_select(1, own_).t().contiguous();
-    auto arrived = torch::empty({order_.numel(), total}, torch::kFloat64);
+    auto arrived = torch::empty({order_.numel(), total}, own.options());
     grid_.column().all_gather(arrived, mine, counts_);
     return {of_rows, arrived.index_select(0, order_)};
   }
@@ -98,6 +98,32 @@ class TravellingColumns {
   std::int64_t width_ = 1;
   std::int64_t pieces_ = 0;
 };
+
+/// Adds the products of `factors` to the part of the sum that lies on or below the diagonal, a
+/// panel of columns at a time.
+void add_panels(const BlockCyclicLayout& layout, const torch::Tensor& sum,
+                const TravellingColumns::Factors& factors) {
+  const auto rows = layout.global_rows();
+  const auto columns = layout.global_columns();
+  const auto transposed = sum.t();  // row-major
+  for (std::int64_t first = 0; first < columns.numel(); first += kPanel) {
+    const auto width = std::min(kPanel, columns.numel() - first);
+    // Rows from the panel's first column on: below the diagonal, or just above it.
+    const auto top = torch::searchsorted(rows, columns.narrow(0, first, 1)).item<std::int64_t>();
+    const auto height = rows.numel() - top;
+    if (height == 0) {
+      continue;
+    }
+    const auto target = transposed.narrow(0, first, width).narrow(1, top, height);
+    const auto left = factors.of_columns.narrow(0, first, width);
+    const auto right = factors.of_rows.narrow(1, top, height);
+    if (left.scalar_type() == torch::kFloat64) {
+      target.addmm_(left, right);
+    } else {
+      add_widened(target, torch::mm(left, right));
+    }
+  }
+}
 
 }  // namespace
 
@@ -148,7 +174,14 @@ void mirror_lower(const torch::Tensor& matrix) {
 
 void add_gram(DistributedMatrix& sum, const DistributedMatrix& a) {
   require_fit(sum, a);
-  if (sum.layout().grid->all().size() == 1) {
+  if (sum.layout().grid->all().size() > 1) {
+    const TravellingColumns travelling(sum, a);
+    for (std::int64_t index = 0; index < travelling.pieces(); ++index) {
+      add_panels(sum.layout(), sum.local(), travelling.piece(index));
+    }
+    return;
+  }
+  if (a.scalar_type() == torch::kFloat64) {
     const int n = static_cast<int>(a.layout().rows);
     const int k = static_cast<int>(a.layout().columns);
     const double one = 1;
@@ -158,23 +191,10 @@ void add_gram(DistributedMatrix& sum, const DistributedMatrix& a) {
            sum.local().data_ptr<double>(), &sum_leading);
     return;
   }
-  const TravellingColumns travelling(sum, a);
-  const auto rows = sum.layout().global_rows();
-  const auto columns = sum.layout().global_columns();
-  const auto transposed = sum.local().t();  // row-major
-  for (std::int64_t index = 0; index < travelling.pieces(); ++index) {
-    const auto [of_rows, of_columns] = travelling.piece(index);
-    for (std::int64_t first = 0; first < columns.numel(); first += kPanel) {
-      const auto width = std::min(kPanel, columns.numel() - first);
-      // Rows from the panel's first column on: below the diagonal, or just above it.
-      const auto top = torch::searchsorted(rows, columns.narrow(0, first, 1)).item<std::int64_t>();
-      const auto height = rows.numel() - top;
-      if (height > 0) {
-        transposed.narrow(0, first, width)
-            .narrow(1, top, height)
-            .addmm_(of_columns.narrow(0, first, width), of_rows.narrow(1, top, height));
-      }
-    }
+  for (std::int64_t first = 0; first < a.layout().columns; first += kSingleProducts) {
+    const auto count = std::min(kSingleProducts, a.layout().columns - first);
+    const auto columns = a.local().narrow(1, first, count);
+    add_panels(sum.layout(), sum.local(), {columns.t(), columns});
   }
 }
 

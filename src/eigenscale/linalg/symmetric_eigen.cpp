@@ -33,8 +33,21 @@ BlockCyclicLayout square_blocks(const BlockCyclicLayout& layout) {
   return square_layout(layout.rows, layout.grid);
 }
 
+/// Two ranks' cores solve faster as threads of one process than by messages, but for all vectors of
+/// small matrices. On more cores that was not measured.
+bool one_rank_is_faster(std::int64_t n, double share, int ranks) {
+  return ranks == 2 && (n >= 800 || share <= 0.5);
+}
+
+/// [collective]
 EigenSolver choose(const BlockCyclicLayout& layout, EigenRange range) {
-  if (layout.grid->all().size() == 1) {
+  const int ranks = layout.grid->all().size();
+  if (ranks == 1) {
+    return EigenSolver::kLapack;
+  }
+  const auto n = static_cast<double>(layout.rows);
+  const double share = range.kind == Kind::kAll ? 1 : static_cast<double>(range.count) / n;
+  if (one_rank_is_faster(layout.rows, share, ranks) && one_rank_can_solve(layout)) {
     return EigenSolver::kLapack;
   }
   if (!elpa_can_solve(layout)) {
@@ -43,8 +56,6 @@ EigenSolver choose(const BlockCyclicLayout& layout, EigenRange range) {
   // The two-stage solver's reduction is cheaper where a matrix does not fit the cache, and its
   // back-transformation dearer for every vector: below a share of vectors that grows with the size
   // it wins. docs/performance.md has the measurements this line goes through.
-  const auto n = static_cast<double>(layout.rows);
-  const double share = range.kind == Kind::kAll ? 1 : static_cast<double>(range.count) / n;
   const double break_even = 0.02 + 0.18 * std::min((n - 2000) / 2000, 1.0);
   return n >= 2000 && share < break_even ? EigenSolver::kElpaTwoStage : EigenSolver::kElpaOneStage;
 }
@@ -70,9 +81,8 @@ double power_of_two_for(double largest) {
 
 /// A copy of `matrix` times `factor`, for a backend to destroy.
 DistributedMatrix scaled(const DistributedMatrix& matrix, double factor) {
-  auto copy = matrix.clone();
-  copy.local().mul_(factor);
-  return copy;
+  // Column-major again, and written once.
+  return {matrix.layout(), matrix.local().t().mul(factor).contiguous().t()};
 }
 
 /// `count` smallest pairs by ELPA, with the own rows of the vectors.
@@ -137,7 +147,8 @@ Pairs solve(const DistributedMatrix& matrix, double factor, EigenRange range, Ei
   switch (solver) {
     case EigenSolver::kLapack: {
       if (layout.grid->all().size() > 1) {
-        throw OptionError("LAPACK solves eigenproblems on one rank only");
+        const auto pairs = one_rank_eigen(scaled(matrix, factor), range);
+        return {pairs.values, to_row_blocks(pairs.vectors, partition)};
       }
       const auto pairs = lapack_eigen(scaled(matrix, factor).local(), range);
       return {pairs.values, pairs.vectors};
@@ -200,8 +211,12 @@ std::string name_of(EigenSolver solver) {
 
 /// [collective] max |a| over the tensors of all ranks.
 double largest_magnitude(const Communicator& all, const torch::Tensor& values) {
-  return all_reduce(all, values.numel() > 0 ? values.abs().max().item<double>() : 0.0,
-                    ReduceOp::kMax);
+  double own = 0;
+  if (values.numel() > 0) {
+    const auto [low, high] = torch::aminmax(values);
+    own = std::max(-low.item<double>(), high.item<double>());
+  }
+  return all_reduce(all, own, ReduceOp::kMax);
 }
 
 void verify(const DistributedMatrix& matrix, EigenDecomposition& result) {
@@ -283,8 +298,9 @@ EigenDecomposition symmetric_eigen(const DistributedMatrix& matrix, EigenRange r
   // Backends compute the values on every rank alike, but "alike" is rank 0's.
   all.broadcast(result.values, 0);
   fix_signs(&all, result.vectors);
-  result.solver = name_of(solver) + ", n = " + std::to_string(n) + ", " +
-                  std::to_string(result.values.size(0)) + " vectors, grid " +
+  const bool alone = solver == EigenSolver::kLapack && all.size() > 1;
+  result.solver = name_of(solver) + (alone ? " on one rank" : "") + ", n = " + std::to_string(n) +
+                  ", " + std::to_string(result.values.size(0)) + " vectors, grid " +
                   std::to_string(layout.grid->rows()) + "x" +
                   std::to_string(layout.grid->columns()) + ", blocks of " +
                   std::to_string(layout.row_block);

@@ -1,6 +1,9 @@
 #include "eigenscale/nn/global_moments.h"
 
+#include <algorithm>
+
 #include "eigenscale/core/errors.h"
+#include "eigenscale/linalg/gram.h"
 #include "eigenscale/nn/saved_communicator.h"
 
 namespace eigenscale {
@@ -27,17 +30,34 @@ class AllReduceSum : public torch::autograd::Function<AllReduceSum> {
   }
 };
 
-/// X X^T of each group; its gradient is one product where autograd's would be two.
+/// X X^T of each group in double, of X in its own type; the gradient is one product where
+/// autograd's would be two.
 class Gram : public torch::autograd::Function<Gram> {
  public:
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& groups) {
     context->save_for_backward({groups});
-    return torch::bmm(groups, groups.transpose(1, 2));
+    // Some columns at a time: a copy of all in double would be twice the batch.
+    constexpr std::int64_t kColumns = 4096;
+    const std::int64_t size = groups.size(1);
+    auto sum = torch::zeros({groups.size(0), size, size}, torch::kFloat64);
+    for (std::int64_t first = 0; first < groups.size(2); first += kColumns) {
+      const auto columns = groups.narrow(2, first, std::min(kColumns, groups.size(2) - first))
+                               .to(torch::kFloat64)
+                               .contiguous();
+      for (std::int64_t group = 0; group < groups.size(0); ++group) {
+        add_gram(sum[group], columns[group]);
+      }
+    }
+    for (std::int64_t group = 0; group < groups.size(0); ++group) {
+      mirror_lower(sum[group]);
+    }
+    return sum;
   }
 
   static tensor_list backward(AutogradContext* context, const tensor_list& gradients) {
     const auto groups = context->get_saved_variables()[0];
-    return {torch::bmm(gradients[0] + gradients[0].transpose(1, 2), groups)};
+    const auto both = (gradients[0] + gradients[0].transpose(1, 2)).to(groups.scalar_type());
+    return {torch::bmm(both, groups)};
   }
 };
 
@@ -70,8 +90,12 @@ GlobalMoments global_moments(const Communicator& communicator, const torch::Tens
                 /*agreed=*/true);
   }
   const std::int64_t channels = columns.size(0);
-  result.mean = all_reduce_sum(communicator, columns.sum(1, true)) / result.samples;
-  result.centred = columns - result.mean;
+  const auto sums = columns.sum(1, true, torch::kFloat64);
+  result.mean = all_reduce_sum(communicator, sums) / result.samples;
+  // In two parts of the input's type: one would leave 5e-4 of a mean of 1e4 in every sample.
+  const auto leading = result.mean.to(columns.scalar_type());
+  const auto rest = (result.mean - leading).detach().to(columns.scalar_type());
+  result.centred = columns - leading - rest;
   const auto gram = Gram::apply(result.centred.view({groups, channels / groups, -1}));
   result.covariance = all_reduce_sum(communicator, gram) / result.samples;
   return result;

@@ -20,14 +20,15 @@ torch::Tensor all_reduce_sum(const Communicator& communicator, const torch::Tens
 /// Statistics of the samples of all ranks, with gradients through the collectives.
 struct GlobalMoments {
   double samples = 0;
-  torch::Tensor mean;        ///< C x 1
-  torch::Tensor centred;     ///< C x own samples: the input less the mean
-  torch::Tensor covariance;  ///< groups x C / groups x C / groups, divided by `samples`
+  torch::Tensor mean;        ///< C x 1, double
+  torch::Tensor centred;     ///< C x own samples: the input less the mean, in the input's type
+  torch::Tensor covariance;  ///< groups x C / groups x C / groups, divided by `samples`, double
 };
 
 /// [collective] Of `columns`, C x own samples (maybe none): first the mean, then products of
 /// centred samples, since raw second moments lose digits when the mean is large. `groups` cuts the
-/// channels into contiguous blocks. All ranks must run backward. Throws InputError (agreed) when no
+/// channels into contiguous blocks. Sums and products are in double: rounding of single precision
+/// would show in small eigenvalues. All ranks must run backward. Throws InputError (agreed) when no
 /// rank has a sample.
 GlobalMoments global_moments(const Communicator& communicator, const torch::Tensor& columns,
                              std::int64_t groups);

@@ -47,7 +47,7 @@ torch::Tensor PcaDenoising::normalize(const torch::Tensor& input) {
   torch::Tensor projection;
   if (is_training()) {
     const auto moments = global_moments(communicator_, columns, options_.groups);
-    const auto covariance = moments.covariance.to(torch::kFloat64);
+    const auto& covariance = moments.covariance;
     const auto variance = covariance.diagonal(0, 1, 2).reshape({options_.channels, 1});
     const auto inverse_deviation = (variance + options_.epsilon).rsqrt();
     const auto scale = grouped(inverse_deviation);

@@ -7,6 +7,7 @@
 #include "eigenscale/core/errors.h"
 #include "eigenscale/core/random.h"
 #include "eigenscale/linalg/symmetric_eigen.h"
+#include "eigenscale/linalg/widened_sum.h"
 #include "eigenscale/spectral/centring.h"
 
 namespace eigenscale {
@@ -42,20 +43,25 @@ class CovarianceProduct {
   /// [collective] Own rows of S B from own rows of B, double, D_p x l.
   torch::Tensor operator()(const torch::Tensor& own) {
     const std::int64_t columns = own.size(1);
-    auto block = torch::empty({features_, columns}, torch::kFloat64);
-    communicator_.all_gather(block, own.contiguous(), counts_);
-    const auto block_float = block.to(torch::kFloat32);
-    auto sum = torch::zeros_like(block);
+    auto sum = torch::zeros({features_, columns}, torch::kFloat64);
+    torch::Tensor block;  // whole, in the type of the rows
     double squares = 0;
     stream_.for_each_piece([&](const RowPiece& piece) {
-      const auto& rows = piece.rows;
-      const bool is_double = rows.scalar_type() == torch::kFloat64;
-      const auto centred = centring_(rows);
-      squares += centred.square().sum(torch::kFloat64).item<double>();
-      sum.add_(centred.t().matmul(centred.matmul(is_double ? block : block_float)));
+      if (!block.defined()) {
+        block = torch::empty({features_, columns}, piece.rows.options());
+        communicator_.all_gather(block, own.to(piece.rows.scalar_type()).contiguous(), counts_);
+      }
+      const auto centred = centring_(piece.rows);
+      if (passes_ == 0) {
+        squares += centred.square().sum(torch::kFloat64).item<double>();
+      }
+      add_widened(sum, centred.t().matmul(centred.matmul(block)));
     });
+    block.reset();
+    if (passes_ == 0) {
+      variance_ = all_reduce(communicator_, squares) / samples_;
+    }
     ++passes_;
-    variance_ = all_reduce(communicator_, squares) / samples_;
     auto result = torch::empty({counts_[communicator_.rank()], columns}, torch::kFloat64);
     communicator_.reduce_scatter(result, sum, ReduceOp::kSum, counts_);
     return result.div_(samples_);
@@ -81,6 +87,112 @@ torch::Tensor inner(const Communicator& communicator, const torch::Tensor& a,
   auto result = a.t().matmul(b).contiguous();
   communicator.all_reduce(result);
   return result;
+}
+
+/// Ritz pairs of the covariance on a space.
+struct RitzPairs {
+  torch::Tensor values;     ///< k, descending, the same on all ranks
+  torch::Tensor vectors;    ///< columns of the space x k
+  torch::Tensor residuals;  ///< k norms of S v - l v
+};
+
+/// An orthonormal basis Q, block by block, and the covariance on it, T = Q^T S Q. What S makes of a
+/// block and the blocks before do not span is where the next one comes from, so that nothing but
+/// the newest image is needed for a residual: S Q y - l Q y = W y_newest with W what remains of the
+/// newest image.
+class KrylovSpace {
+ public:
+  KrylovSpace(const Communicator& communicator, std::int64_t features, torch::Tensor first)
+      : communicator_(communicator), features_(features), blocks_{std::move(first)} {
+    size_ = newest().size(1);
+    small_ = torch::zeros({size_, size_}, torch::kFloat64);
+  }
+
+  /// Columns.
+  std::int64_t size() const { return size_; }
+  const torch::Tensor& newest() const { return blocks_.back(); }
+
+  /// [collective] Takes S times the newest block (own rows); the `count` leading pairs.
+  RitzPairs add_image(torch::Tensor image, std::int64_t count) {
+    remainder_ = std::move(image);
+    const std::int64_t width = newest().size(1);
+    auto column = torch::zeros({size_, width}, torch::kFloat64);
+    for (int round = 0; round < 2; ++round) {
+      project_out(remainder_, &column);
+    }
+    small_.narrow(1, size_ - width, width).copy_(column);
+    small_.narrow(0, size_ - width, width).copy_(column.t());
+    auto pairs = symmetric_eigen((small_ + small_.t()) / 2);
+    // Ranks may not compute alike to the last digit, and equal eigenvalues then have other vectors.
+    pairs.values = pairs.values.contiguous();
+    communicator_.broadcast(pairs.values, 0);
+    communicator_.broadcast(pairs.vectors, 0);
+    const auto rotation = pairs.vectors.narrow(1, 0, count);
+    const auto last = rotation.narrow(0, size_ - width, width);
+    const auto squares = (last * inner(communicator_, remainder_, remainder_).matmul(last)).sum(0);
+    return {pairs.values.narrow(0, 0, count), rotation, squares.clamp_min(0).sqrt()};
+  }
+
+  /// [collective] A block more, at most up to all directions.
+  void extend() {
+    auto next = remainder_.narrow(1, 0, std::min(remainder_.size(1), features_ - size_));
+    remainder_.reset();
+    // Again and again: what a projection leaves of the older directions is rounding, blown up by
+    // how much the block has shrunk.
+    constexpr int kMostRounds = 6;
+    for (int round = 0; round < kMostRounds; ++round) {
+      if (project_out(next, nullptr) < kOrthogonal && round > 0) {
+        break;
+      }
+      next = orthonormal_columns(communicator_, next);
+    }
+    size_ += next.size(1);
+    small_ = torch::constant_pad_nd(small_, {0, next.size(1), 0, next.size(1)});
+    blocks_.push_back(next);
+  }
+
+  /// [local] Own rows of Q y.
+  torch::Tensor combine(const torch::Tensor& y) const {
+    auto result = torch::zeros({newest().size(0), y.size(1)}, torch::kFloat64);
+    std::int64_t first = 0;
+    for (const auto& block : blocks_) {
+      result.addmm_(block, y.narrow(0, first, block.size(1)));
+      first += block.size(1);
+    }
+    return result;
+  }
+
+ private:
+  /// [collective] Takes what the blocks span away from `columns` and adds the coordinates to
+  /// `coordinates`; the largest of them in magnitude.
+  double project_out(torch::Tensor& columns, torch::Tensor* coordinates) const {
+    double overlap = 0;
+    std::int64_t first = 0;
+    for (const auto& block : blocks_) {
+      const auto part = inner(communicator_, block, columns);
+      overlap = std::max(overlap, part.abs().max().item<double>());
+      columns = columns - block.matmul(part);
+      if (coordinates != nullptr) {
+        coordinates->narrow(0, first, block.size(1)).add_(part);
+      }
+      first += block.size(1);
+    }
+    return overlap;
+  }
+
+  const Communicator& communicator_;
+  std::int64_t features_;
+  std::vector<torch::Tensor> blocks_;
+  torch::Tensor small_;
+  torch::Tensor remainder_;
+  std::int64_t size_ = 0;
+};
+
+bool is_converged(const RitzPairs& now, const torch::Tensor& before, double tolerance) {
+  // Variances that are nothing beside the largest are rounding.
+  const auto scale = now.values.clamp_min(1e-9 * now.values[0].item<double>());
+  const auto change = torch::minimum(now.residuals, 2 * (now.values - before).abs());
+  return (change <= tolerance * scale).all().item<bool>();
 }
 
 }  // namespace
@@ -116,62 +228,26 @@ LeadingComponents leading_components(const Communicator& communicator, const Row
                 /*agreed=*/true);
   }
   const std::int64_t width = std::min(options.components + options.oversampling, most);
-  // Columns of the space: with all D of them it is the whole space, and no larger one exists.
-  const std::int64_t blocks =
-      std::clamp<std::int64_t>((features + width - 1) / width, 1, options.blocks);
   const RowRange own = RowPartition(features, communicator.size()).range(communicator.rank());
 
   CovarianceProduct covariance(communicator, stream, mean);
-  std::vector<torch::Tensor> basis = {
-      orthonormal_columns(communicator, gaussian_rows(own, width, options.seed))};
-  std::vector<torch::Tensor> images;
-  std::int64_t size = width;
-  while (true) {
-    images.push_back(covariance(basis.back()));
-    const auto next_width = std::min(width, features - size);
-    if (static_cast<std::int64_t>(basis.size()) == blocks || next_width == 0) {
+  KrylovSpace space(communicator, features,
+                    orthonormal_columns(communicator, gaussian_rows(own, width, options.seed)));
+  auto ritz = space.add_image(covariance(space.newest()), options.components);
+  // With all D columns it is the whole space, and no larger one exists.
+  while (covariance.passes() < options.blocks && space.size() < features) {
+    space.extend();
+    const auto before = ritz.values;
+    ritz = space.add_image(covariance(space.newest()), options.components);
+    if (is_converged(ritz, before, options.tolerance)) {
       break;
     }
-    auto next = images.back().narrow(1, 0, next_width);
-    // Again and again: what a projection leaves of the older directions is rounding, blown up by
-    // how much the block has shrunk.
-    constexpr int kMostRounds = 6;
-    for (int round = 0; round < kMostRounds; ++round) {
-      double overlap = 0;
-      for (const auto& block : basis) {
-        const auto part = inner(communicator, block, next);
-        overlap = std::max(overlap, part.abs().max().item<double>());
-        next = next - block.matmul(part);
-      }
-      if (round > 0 && overlap < kOrthogonal) {
-        break;
-      }
-      next = orthonormal_columns(communicator, next);
-    }
-    size += next_width;
-    basis.push_back(next);
   }
 
-  const auto space = torch::cat(basis, 1);
-  basis.clear();
-  const auto image = torch::cat(images, 1);
-  images.clear();
-  auto small = inner(communicator, space, image);
-  small = (small + small.t()) / 2;
-  auto pairs = symmetric_eigen(small);
-  // Ranks may not compute alike to the last digit, and equal eigenvalues then have other vectors.
-  pairs.values = pairs.values.contiguous();
-  communicator.broadcast(pairs.values, 0);
-  communicator.broadcast(pairs.vectors, 0);
-  const auto rotation = pairs.vectors.narrow(1, 0, options.components);
-
   LeadingComponents result;
-  result.eigenvalues = pairs.values.narrow(0, 0, options.components).clamp_min(0);
-  result.vectors = space.matmul(rotation);
-  auto errors = (image.matmul(rotation) - result.vectors * result.eigenvalues).square().sum(0);
-  communicator.all_reduce(errors);
-  const double largest = std::max(result.eigenvalues[0].item<double>(), 1e-300);
-  result.residuals = errors.sqrt() / largest;
+  result.eigenvalues = ritz.values.clamp_min(0);
+  result.vectors = space.combine(ritz.vectors);
+  result.residuals = ritz.residuals / std::max(result.eigenvalues[0].item<double>(), 1e-300);
   result.total_variance = covariance.variance();
   result.passes = covariance.passes();
   return result;

@@ -13,8 +13,11 @@ struct KrylovPcaOptions {
   std::int64_t components = 1;
   /// Columns of a block beyond the components (Halko, Martinsson, Tropp, SIAM Review 2011).
   std::int64_t oversampling = 10;
-  /// Blocks of the Krylov space, one pass over the rows each.
+  /// Blocks of the Krylov space at most, one pass over the rows each.
   std::int64_t blocks = 4;
+  /// No further block once every variance is known to so much of itself: by its residual, or since
+  /// the last block changed it by less than half of that. 0: all blocks.
+  double tolerance = 0;
   std::uint64_t seed = 1;
 };
 
@@ -32,12 +35,13 @@ struct LeadingComponents {
 /// mean)^T / N without forming it: block Lanczos from a random start with full reorthogonalisation,
 /// whose space is that of the randomised block Krylov method (Musco and Musco, NeurIPS 2015), and
 /// the Ritz pairs on it. One pass over the rows for each block; products of a piece in the type of
-/// its rows, sums of pieces in double. `mean` is D doubles on all ranks.
+/// its rows, sums of pieces in double, and all that is small in double. `mean` is D doubles on all
+/// ranks.
 ///
-/// A rank holds three matrices of D x (k + oversampling), and D / P rows of two of
-/// `blocks` times that; nothing of D x D or N x k. The same on any number of ranks up to the
-/// rounding of the products (tests/spectral/krylov_pca_test.cpp states the bound). InputError
-/// (agreed) when more components are asked than min(N, D).
+/// A rank holds three matrices of D x (k + oversampling), two of them in the type of the rows, and
+/// D / P rows of one of `blocks` times that; nothing of D x D or N x k. The same on any number of
+/// ranks up to the rounding of the products (tests/spectral/krylov_pca_test.cpp states the bound).
+/// InputError (agreed) when more components are asked than min(N, D).
 LeadingComponents leading_components(const Communicator& communicator, const RowStream& stream,
                                      const torch::Tensor& mean, const KrylovPcaOptions& options);
 

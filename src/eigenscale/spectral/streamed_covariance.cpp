@@ -34,12 +34,14 @@ BlockCyclicLayout feature_layout(std::int64_t rows, std::int64_t columns,
   return {rows, columns, block_size(rows, *grid), block_size(columns, *grid), std::move(grid)};
 }
 
-GramAccumulator::GramAccumulator(std::shared_ptr<const ProcessGrid> grid, std::int64_t features)
+GramAccumulator::GramAccumulator(std::shared_ptr<const ProcessGrid> grid, std::int64_t features,
+                                 torch::ScalarType products)
     : sum_(DistributedMatrix::zeros(feature_layout(features, features, std::move(grid)),
-                                    torch::kFloat64)) {}
+                                    torch::kFloat64)),
+      products_(products) {}
 
 void GramAccumulator::add(const torch::Tensor& rows) {
-  add(distribute_samples(sum_.layout().grid, rows.to(torch::kFloat64)));
+  add(distribute_samples(sum_.layout().grid, rows.to(products_)));
 }
 
 void GramAccumulator::add(const DistributedMatrix& samples) { add_gram(sum_, samples); }

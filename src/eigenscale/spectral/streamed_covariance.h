@@ -18,15 +18,18 @@ FeatureMoments feature_moments(const Communicator& communicator, const RowStream
 
 /// Sums products of rows that arrive piece by piece from all ranks: X^T X, D x D, in double and
 /// square blocks on a grid, so no rank holds more of D x D than its block (twice while the sum is
-/// taken). Products in single precision would leave the small eigenvalues to rounding, which
-/// whitening blows up (Fashion-MNIST: a covariance of whitened samples that is wrong by 0.08).
+/// taken). Products are in double, too, or in single precision of short blocks (linalg/gram.h has
+/// the bound), which leaves small eigenvalues to rounding: spectral/covariance_precision.h says
+/// when that matters.
 class GramAccumulator {
  public:
-  GramAccumulator(std::shared_ptr<const ProcessGrid> grid, std::int64_t features);
+  /// `products`: double or float.
+  GramAccumulator(std::shared_ptr<const ProcessGrid> grid, std::int64_t features,
+                  torch::ScalarType products = torch::kFloat64);
 
   /// [collective] This rank's rows, m x D of any floating type; m may differ between ranks.
   void add(const torch::Tensor& rows);
-  /// [collective] What `distribute_samples` returned, in double.
+  /// [collective] What `distribute_samples` returned, multiplied in its own type.
   void add(const DistributedMatrix& samples);
 
   /// [collective] The sum, which the caller owns from now on. Ends the accumulator.
@@ -34,6 +37,7 @@ class GramAccumulator {
 
  private:
   DistributedMatrix sum_;  // its lower triangle
+  torch::ScalarType products_;
 };
 
 /// The blocks in which matrices of D x D, and of anything x D, lie on a grid.

@@ -82,8 +82,8 @@ ExitCode run_whitening_application(const Communicator& world, const RunOptions& 
   const FinishedWhitening finished(world, options.apply);
   const WhiteningRows rows(world, options.data, finished.scale());
   std::string phase = "read";
-  const auto stream = rows.stream(
-      finished.low_rank(), [&](bool reading) { run.timers().begin(reading ? "read" : phase); });
+  const auto stream =
+      rows.stream(rows.type(), [&](bool reading) { run.timers().begin(reading ? "read" : phase); });
   require_fit(world, finished, stream, options.data);
   const auto [columns, process_rows] = ProcessGrid::squarest(world.size());
   const auto grid = std::make_shared<const ProcessGrid>(world, process_rows, columns);

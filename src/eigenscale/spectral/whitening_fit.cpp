@@ -4,7 +4,10 @@
 #include <cmath>
 
 #include "eigenscale/core/errors.h"
+#include "eigenscale/core/log.h"
 #include "eigenscale/linalg/row_blocks.h"
+#include "eigenscale/spectral/centring.h"
+#include "eigenscale/spectral/covariance_precision.h"
 #include "eigenscale/spectral/krylov_pca.h"
 #include "eigenscale/spectral/streamed_covariance.h"
 
@@ -13,7 +16,9 @@ namespace {
 
 constexpr double kDefaultEpsilonShare = 1e-6;
 constexpr std::int64_t kFewFeatures = 4096;
-constexpr KrylovPcaOptions kKrylov;
+constexpr KrylovPcaOptions kKrylov = {.tolerance = 5e-5};
+// Blocks of the space that --solver auto reckons with.
+constexpr std::int64_t kUsualBlocks = 4;
 
 double settled_epsilon(double given, double variance, std::int64_t features) {
   return given >= 0 ? given : kDefaultEpsilonShare * variance / static_cast<double>(features);
@@ -70,23 +75,71 @@ torch::Tensor whole(const Communicator& communicator, const torch::Tensor& own_r
   return result;
 }
 
+/// The covariance from products of rows in `products`, which `probe` (may be null) sees, too.
+DistributedMatrix summed_covariance(const RowStream& stream, const torch::Tensor& mean,
+                                    const std::shared_ptr<const ProcessGrid>& grid,
+                                    torch::ScalarType products, CovarianceProbe* probe,
+                                    const WhiteningEvents& events) {
+  events.phase("covariance");
+  GramAccumulator sum(grid, stream.features(), products);
+  const Centring centring(mean);
+  stream.for_each_piece([&](const RowPiece& piece) {
+    const auto centred = centring(piece.rows.to(products));
+    if (probe != nullptr) {
+      probe->add(centred);
+    }
+    sum.add(centred);
+    events.progress(piece);
+  });
+  auto covariance = sum.take_sum();
+  covariance.local().div_(static_cast<double>(stream.rows()));
+  return covariance;
+}
+
+/// The same in single precision where that is asked for and enough. Settles epsilon.
+DistributedMatrix settled_covariance(const RowStream& stream, const torch::Tensor& mean,
+                                     const std::shared_ptr<const ProcessGrid>& grid,
+                                     const WhiteningOptions& options, const WhiteningEvents& events,
+                                     WhiteningFit& fit) {
+  const auto settle = [&](const DistributedMatrix& covariance) {
+    fit.variance = trace(covariance);
+    fit.epsilon = settled_epsilon(options.epsilon, fit.variance, mean.numel());
+  };
+  if (options.products == torch::kFloat32) {
+    CovarianceProbe probe(mean.numel());
+    auto covariance = summed_covariance(stream, mean, grid, torch::kFloat32, &probe, events);
+    settle(covariance);
+    const double error = probe.error(covariance, static_cast<double>(stream.rows()));
+    if (is_precise_enough(covariance, error, fit.epsilon, stream.rows())) {
+      fit.covariance_products = torch::kFloat32;
+      fit.covariance_rounding = error;
+      return covariance;
+    }
+    spdlog::info("the spectrum is too wide for a covariance in single precision: once more");
+  }
+  auto covariance = summed_covariance(stream, mean, grid, torch::kFloat64, nullptr, events);
+  settle(covariance);
+  return covariance;
+}
+
 }  // namespace
 
 bool without_covariance(WhiteningSolver solver, std::int64_t components, std::int64_t features) {
   if (solver != WhiteningSolver::kAuto) {
     return solver == WhiteningSolver::kRandomized;
   }
-  const std::int64_t space = kKrylov.blocks * (components + kKrylov.oversampling);
+  const std::int64_t space = kUsualBlocks * (components + kKrylov.oversampling);
   return components > 0 && features >= kFewFeatures && 4 * space <= features;
 }
 
-double randomized_bytes(std::int64_t components, std::int64_t features, std::int64_t ranks) {
+double randomized_bytes(std::int64_t components, std::int64_t passes, std::int64_t features,
+                        std::int64_t ranks) {
   const auto width = static_cast<double>(components + kKrylov.oversampling);
   const auto rows = static_cast<double>(features);
-  // A block in double and float and the sum of its products, then its part of what is scattered;
-  // directions and their images, and both once more while they are put side by side.
-  const double block = rows * width * (8 + 4 + 8 + 8);
-  const double space = 4 * rows * width * static_cast<double>(kKrylov.blocks) * 8;
+  // A block and its products in the type of the rows, the sum of these, and what is scattered of
+  // it; the blocks of the space, the newest image, and what is left of both while they are made.
+  const double block = rows * width * (8 + 8 + 8 + 8);
+  const double space = rows * width * static_cast<double>(passes + 4) * 8;
   return block + space / static_cast<double>(ranks);
 }
 
@@ -94,18 +147,11 @@ WhiteningFit fit_exact(const RowStream& stream, const torch::Tensor& mean,
                        const std::shared_ptr<const ProcessGrid>& grid, WhiteningOptions options,
                        torch::ScalarType type, const WhiteningEvents& events) {
   WhiteningFit fit;
-  events.phase("covariance");
-  GramAccumulator products(grid, stream.features());
-  stream.for_each_piece([&](const RowPiece& piece) {
-    products.add(piece.rows - mean);
-    events.progress(piece);
-  });
-  auto covariance = products.take_sum();
-  covariance.local().div_(static_cast<double>(stream.rows()));
-  fit.variance = trace(covariance);
-  options.epsilon = fit.epsilon = settled_epsilon(options.epsilon, fit.variance, mean.numel());
+  const auto covariance = settled_covariance(stream, mean, grid, options, events, fit);
+  options.epsilon = fit.epsilon;
   events.phase("eigenproblem");
   fit.transform = whitening_transform(covariance, options);
+  fit.covariance_rounding /= std::max(fit.transform.eigenvalues[0].item<double>(), 1e-300);
   fit.product = product_type(fit.transform.eigenvalues, fit.epsilon, type);
   fit.map = std::make_unique<DenseWhitening>(fit.transform.matrix.to(fit.product),
                                              options.method == WhiteningMethod::kZca);
@@ -122,6 +168,7 @@ WhiteningFit fit_randomized(const RowStream& stream, const torch::Tensor& mean,
   events.phase("components");
   auto krylov = kKrylov;
   krylov.components = options.components;
+  krylov.blocks = options.passes;
   krylov.seed = seed;
   const auto leading = leading_components(world, stream, mean, krylov);
   fit.low_rank = true;

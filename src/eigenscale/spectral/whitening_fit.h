@@ -18,9 +18,10 @@ enum class WhiteningSolver { kAuto, kExact, kRandomized };
 /// features on, when the spaces that grow pass by pass are at most a quarter of them.
 bool without_covariance(WhiteningSolver solver, std::int64_t components, std::int64_t features);
 
-/// [local] Bytes of the fullest of so many ranks for a fit without the covariance, beside pieces of
-/// rows.
-double randomized_bytes(std::int64_t components, std::int64_t features, std::int64_t ranks);
+/// [local] Bytes of the fullest of so many ranks for a fit without the covariance in so many
+/// passes, beside pieces of rows.
+double randomized_bytes(std::int64_t components, std::int64_t passes, std::int64_t features,
+                        std::int64_t ranks);
 
 /// What is told while a transform is found.
 struct WhiteningEvents {
@@ -37,18 +38,25 @@ struct WhiteningFit {
   /// Mean variance of the directions that no component spans; only without the covariance.
   double rest_variance = 0;
   bool low_rank = false;
+  /// Type of the products that the covariance was summed from, and what single precision cost it:
+  /// the estimated norm of the error as a share of the largest variance (0 in double).
+  torch::ScalarType covariance_products = torch::kFloat64;
+  double covariance_rounding = 0;
   torch::ScalarType product = torch::kFloat64;  ///< type of the products of rows and transform
 };
 
-/// [collective] Fits by the covariance, D x D in blocks on the grid. `stream` hands out doubles, of
-/// data whose own type is `type`; epsilon below 0 is 1e-6 of the mean variance of a feature.
+/// [collective] Fits by the covariance, D x D in blocks on the grid. `stream` hands out rows of
+/// `type`. With `options.products` float the covariance is summed from products in single
+/// precision, and once more in double where that leaves whitened samples less white than
+/// spectral/covariance_precision.h asks for. epsilon below 0 is 1e-6 of the mean variance of a
+/// feature.
 WhiteningFit fit_exact(const RowStream& stream, const torch::Tensor& mean,
                        const std::shared_ptr<const ProcessGrid>& grid, WhiteningOptions options,
                        torch::ScalarType type, const WhiteningEvents& events);
 
 /// [collective] Fits by passes over the rows alone (spectral/krylov_pca.h). zca scales what the k
 /// components leave by its mean variance r: W = V diag(l + e)^(-1/2) V^T + (r + e)^(-1/2) (I - V
-/// V^T). `stream` hands out rows of their own type.
+/// V^T). `stream` hands out rows of `options.products`; `type` is that of the data.
 WhiteningFit fit_randomized(const RowStream& stream, const torch::Tensor& mean,
                             const std::shared_ptr<const ProcessGrid>& grid,
                             WhiteningOptions options, torch::ScalarType type, std::uint64_t seed,

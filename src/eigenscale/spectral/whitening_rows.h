@@ -11,9 +11,9 @@
 
 namespace eigenscale {
 
-/// Bytes of a piece of rows at most, and what a rank needs for one and its copies.
-constexpr std::int64_t kWhiteningPieceBytes = std::int64_t{64} << 20;
-constexpr std::int64_t kWhiteningRowBytes = 6 * kWhiteningPieceBytes;
+/// Bytes of a piece of rows, and what a rank needs for one and its copies in double.
+constexpr std::int64_t kWhiteningPieceBytes = std::int64_t{32} << 20;
+constexpr std::int64_t kWhiteningRowBytes = 12 * kWhiteningPieceBytes;
 
 /// The samples that a whitening reads, a piece at a time. Owns the open file.
 class WhiteningRows {
@@ -27,9 +27,9 @@ class WhiteningRows {
   /// Type of what is computed of them and written: double for double, float for all others.
   torch::ScalarType type() const { return type_; }
 
-  /// [collective] Borrows this object. Rows come in double where they meet matrices of D x D, else
-  /// (`low_rank`) in their own type. `on_read`: see RowStreamOptions.
-  RowStream stream(bool low_rank, std::function<void(bool reading)> on_read) const;
+  /// [collective] Borrows this object. The rows come as `as` (float or double). `on_read`: see
+  /// RowStreamOptions.
+  RowStream stream(torch::ScalarType as, std::function<void(bool reading)> on_read) const;
 
  private:
   const Communicator& world_;

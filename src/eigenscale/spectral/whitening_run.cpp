@@ -54,9 +54,11 @@ class WhiteningRun {
     begin("mean");
     rows_.emplace(world_, options_.data, options_.scale);
     type_ = rows_->type();
+    products_ = options_.all_double ? torch::kFloat64 : type_;
     low_rank_ = without_covariance(options_.solver, options_.components, rows_->features());
-    const auto stream = rows_->stream(
-        low_rank_, [this](bool reading) { run_.timers().begin(reading ? "read" : phase_); });
+    const auto stream = rows_->stream(low_rank_ ? products_ : type_, [this](bool reading) {
+      run_.timers().begin(reading ? "read" : phase_);
+    });
     check_shape(stream);
     low_rank_ ? require_memory_for_components(stream.features())
               : require_memory(world_, stream.features());
@@ -121,7 +123,8 @@ class WhiteningRun {
   void require_memory_for_components(std::int64_t features) const {
     require_memory(world_,
                    MemoryNeed{count_text(features) + " features need", [&](std::int64_t ranks) {
-                                return randomized_bytes(options_.components, features, ranks) +
+                                return randomized_bytes(options_.components, options_.passes,
+                                                        features, ranks) +
                                        static_cast<double>(kWhiteningRowBytes);
                               }});
   }
@@ -147,6 +150,8 @@ class WhiteningRun {
     const WhiteningOptions whitening = {.method = options_.method,
                                         .components = options_.components,
                                         .epsilon = options_.epsilon,
+                                        .products = products_,
+                                        .passes = options_.passes,
                                         .verify = options_.check};
     const WhiteningEvents events = {.phase = [this](const std::string& phase) { begin(phase); },
                                     .progress =
@@ -262,6 +267,11 @@ class WhiteningRun {
         {"explained_variance", transform.eigenvalues.sum().item<double>() / fit.variance},
         {"product", fit.product == torch::kFloat64 ? "double" : "float"},
         {"precision", type_ == torch::kFloat64 ? "double" : "float"}};
+    if (!low_rank_) {
+      summary["choices"]["covariance"] =
+          fit.covariance_products == torch::kFloat64 ? "double" : "float";
+      summary["choices"]["covariance_rounding"] = fit.covariance_rounding;
+    }
     if (low_rank_) {
       summary["choices"]["rest_variance"] = fit.rest_variance;
     }
@@ -280,6 +290,7 @@ class WhiteningRun {
   std::string phase_;
   std::optional<WhiteningRows> rows_;
   bool low_rank_ = false;
+  torch::ScalarType products_ = torch::kFloat64;
   torch::ScalarType type_ = torch::kFloat32;
   std::shared_ptr<const ProcessGrid> grid_;
   std::vector<std::int64_t> image_shape_;

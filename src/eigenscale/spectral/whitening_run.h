@@ -18,9 +18,13 @@ struct WhiteningRunOptions {
   WhiteningMethod method = WhiteningMethod::kZca;
   std::int64_t components = 0;
   WhiteningSolver solver = WhiteningSolver::kAuto;
-  std::uint64_t seed = 1;  ///< of the start of the randomised solver
+  std::int64_t passes = 8;  ///< of the randomised solver, at most
+  std::uint64_t seed = 1;   ///< of the start of the randomised solver
   /// Negative: 1e-6 of the mean variance of a feature.
   double epsilon = -1;
+  /// Products of rows in double whatever the data are; otherwise in single precision where the data
+  /// are no doubles and it is enough.
+  bool all_double = false;
   /// Measure what came out: covariance_error, residual, orthogonality.
   bool check = false;
   /// "h5" or, anything else, npy.
@@ -29,10 +33,11 @@ struct WhiteningRunOptions {
   std::vector<std::int64_t> image_shape;
 };
 
-/// [collective] Reads the samples three times (mean, covariance, transform), or six times where the
-/// components are found without the covariance, a piece at a time, and writes whitened, transform
-/// (or components, for zca without the covariance), mean, eigenvalues, report.html and, last,
-/// summary.json. Throws the documented errors, agreed on all ranks.
+/// [collective] Reads the samples three times (mean, covariance, transform), or up to
+/// `passes` times and twice more where the components are found without the covariance, a piece at
+/// a time, and writes whitened, transform (or components, for zca without the covariance), mean,
+/// eigenvalues, report.html and, last, summary.json. Throws the documented errors, agreed on all
+/// ranks.
 ExitCode run_whitening(const Communicator& world, const RunOptions& run,
                        const WhiteningRunOptions& options);
 

@@ -16,6 +16,10 @@ struct WhiteningOptions {
   std::int64_t components = 0;
   /// Added to every eigenvalue, in units of the data squared.
   double epsilon = 0;
+  /// Type of the products of rows that the covariance, or the components without it, come from.
+  torch::ScalarType products = torch::kFloat64;
+  /// Passes over the rows, at most, that find components without the covariance.
+  std::int64_t passes = 8;
   /// Also compute residual and orthogonality of the eigenvectors.
   bool verify = false;
 };

@@ -1,0 +1,66 @@
+#include <algorithm>
+#include <cmath>
+#include <exception>
+#include <utility>
+
+#include "eigenscale/comm/agreement.h"
+#include "eigenscale/comm/memory_check.h"
+#include "eigenscale/comm/threads.h"
+#include "eigenscale/comm/watchdog.h"
+#include "eigenscale/linalg/eigen_backends.h"
+#include "eigenscale/linalg/redistribute.h"
+
+namespace eigenscale {
+namespace {
+
+constexpr std::int64_t kMostOnOneRank = 4096;
+// The matrix while it travels, twice, or with dsyevd's work space, 2 n^2; and its copies elsewhere.
+constexpr double kBytesOfAnEntry = 32;
+
+}  // namespace
+
+bool one_rank_can_solve(const BlockCyclicLayout& layout) {
+  const Communicator& all = layout.grid->all();
+  const auto n = static_cast<double>(layout.rows);
+  return layout.rows <= kMostOnOneRank && threads_of_all(all) > 0 &&
+         available_memory_per_rank(all) >= kBytesOfAnEntry * n * n;
+}
+
+DistributedEigenpairs one_rank_eigen(DistributedMatrix matrix, EigenRange range) {
+  const auto grid = matrix.layout().grid;
+  const Communicator& all = grid->all();
+  const std::int64_t n = matrix.layout().rows;
+  const int threads = std::max(threads_of_all(all), 1);
+  // One block: all of it on the first process.
+  auto whole = redistribute(matrix, {n, n, n, n, grid});
+  matrix = {};
+  const bool first = all.rank() == 0;
+  LocalEigenpairs pairs;
+  std::exception_ptr failure;
+  {
+    const WatchedCall watched("one rank's eigenproblem", 8 * n * n,
+                              1e-8 * std::pow(static_cast<double>(n), 3));
+    if (first) {
+      const BorrowedThreads borrowed(threads);
+      try {
+        pairs = lapack_eigen(std::exchange(whole, {}).local(), range);
+      } catch (...) {
+        failure = std::current_exception();
+      }
+    }
+    wait_asleep(all);
+  }
+  on_first_rank(all, [&] {
+    if (failure) {
+      std::rethrow_exception(failure);
+    }
+  });
+  const std::int64_t found = all_reduce(all, first ? pairs.values.size(0) : 0, ReduceOp::kMax);
+  auto values = first ? pairs.values.contiguous() : torch::empty({found}, torch::kFloat64);
+  all.broadcast(values, 0);
+  const BlockCyclicLayout layout{n, found, n, found, grid};
+  return {values, first ? DistributedMatrix(layout, pairs.vectors)
+                        : DistributedMatrix::zeros(layout, torch::kFloat64)};
+}
+
+}  // namespace eigenscale

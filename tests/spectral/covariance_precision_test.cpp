@@ -1,0 +1,127 @@
+#include "eigenscale/spectral/covariance_precision.h"
+
+#include <cmath>
+
+#include "eigenscale/data/spectrum.h"
+#include "eigenscale/linalg/gram.h"
+#include "eigenscale/spectral/centring.h"
+#include "eigenscale/spectral/streamed_covariance.h"
+#include "support/mpi_test.h"
+
+namespace eigenscale {
+namespace {
+
+constexpr std::int64_t kSamples = 3000;
+constexpr std::int64_t kFeatures = 300;  // more than a panel of columns
+
+/// Floats with a mean of some 1e4 and variances that fall to 1 / `condition`.
+struct Sums {
+  explicit Sums(double condition, std::int64_t samples = kSamples) : samples(samples) {
+    const auto [rows, columns] = ProcessGrid::squarest(test::world().size());
+    grid = std::make_shared<const ProcessGrid>(test::world(), columns, rows);
+    const SpectrumData data({.samples = samples,
+                             .ambient_dim = kFeatures,
+                             .law = "geometric",
+                             .decay = std::pow(condition, -1.0 / (kFeatures - 1)),
+                             .mean = 1e4});
+    const auto whole = data.make({0, samples}).to(torch::kFloat32);
+    const auto mean = whole.to(torch::kFloat64).mean(0);
+    const auto own = RowPartition(samples, test::world().size()).range(test::world().rank());
+    rows_of_rank = Centring(mean)(whole.narrow(0, own.begin, own.size()));
+    const auto exact_rows = whole.to(torch::kFloat64) - mean;
+    exact = exact_rows.t().matmul(exact_rows) / static_cast<double>(samples);
+  }
+
+  DistributedMatrix covariance(torch::ScalarType products) const {
+    GramAccumulator sum(grid, kFeatures, products);
+    // As often on every rank, of ragged pieces.
+    for (std::int64_t first = 0; first < samples; first += 700) {
+      const auto begin = std::min(first, rows_of_rank.size(0));
+      sum.add(
+          rows_of_rank.narrow(0, begin, std::min<std::int64_t>(700, rows_of_rank.size(0) - begin)));
+    }
+    auto result = sum.take_sum();
+    result.local().div_(static_cast<double>(samples));
+    return result;
+  }
+
+  torch::Tensor own_part(const torch::Tensor& whole, const DistributedMatrix& like) const {
+    return whole.index_select(0, like.layout().global_rows())
+        .index_select(1, like.layout().global_columns());
+  }
+
+  double estimate(const DistributedMatrix& covariance) const {
+    CovarianceProbe probe(kFeatures);
+    probe.add(rows_of_rank);
+    return probe.error(covariance, static_cast<double>(samples));
+  }
+
+  std::int64_t samples;
+  std::shared_ptr<const ProcessGrid> grid;
+  torch::Tensor rows_of_rank;
+  torch::Tensor exact;
+};
+
+double largest_on_all(const torch::Tensor& values) {
+  return all_reduce(test::world(), values.numel() > 0 ? values.abs().max().item<double>() : 0.0,
+                    ReduceOp::kMax);
+}
+
+TEST(CovariancePrecision, SinglePrecisionKeepsItsBound) {
+  const Sums sums(1e6);
+  const auto deviations = sums.exact.diagonal().sqrt();
+  const auto single = sums.covariance(torch::kFloat32);
+  const auto error = (single.local() - sums.own_part(sums.exact, single)) /
+                     sums.own_part(torch::outer(deviations, deviations), single);
+  // linalg/gram.h for the products; two roundings of a centred float on either side.
+  constexpr double kUnit = 0x1p-24;
+  EXPECT_LT(largest_on_all(error), (kSingleProducts + 4) * kUnit / (1 - kSingleProducts * kUnit));
+  // What is seen: roundings are random, (b / 3) u / sqrt(N) of positive sums, and five of it.
+  EXPECT_LT(largest_on_all(error), 5 * kSingleProducts * kUnit / 3 / std::sqrt(kSamples));
+  EXPECT_GT(largest_on_all(error), 1e-12);  // it is single precision
+
+  const auto wide = sums.covariance(torch::kFloat64);
+  const auto rounding = (wide.local() - sums.own_part(sums.exact, wide)) /
+                        sums.own_part(torch::outer(deviations, deviations), wide);
+  // Of floats that were centred in single precision: an error of 2^-24 in each factor, averaged.
+  EXPECT_LT(largest_on_all(rounding), 4 * kUnit);
+}
+
+TEST(CovariancePrecision, TheErrorIsEstimated) {
+  const Sums sums(1e6);
+  const auto single = sums.covariance(torch::kFloat32);
+  auto difference = torch::zeros({kFeatures, kFeatures}, torch::kFloat64);
+  const auto wide = sums.covariance(torch::kFloat64);
+  difference.index_put_(
+      {single.layout().global_rows().unsqueeze(1), single.layout().global_columns().unsqueeze(0)},
+      single.local() - wide.local());
+  test::world().all_reduce(difference);
+  const double norm = torch::linalg_matrix_norm(difference, 2).item<double>();
+  // Errors of entries are not quite independent: within a factor of 3.
+  const double estimate = sums.estimate(single);
+  EXPECT_GT(estimate, norm / 3);
+  EXPECT_LT(estimate, norm * 3);
+  EXPECT_LT(sums.estimate(wide), 1e-12);
+}
+
+TEST(CovariancePrecision, IsEnoughForNarrowSpectraAndLargeEpsilon) {
+  const auto enough = [](double condition, double epsilon, std::int64_t samples = kSamples) {
+    const Sums sums(condition, samples);
+    const auto single = sums.covariance(torch::kFloat32);
+    return is_precise_enough(single, sums.estimate(single), epsilon, samples);
+  };
+  EXPECT_TRUE(enough(10, 0));
+  EXPECT_FALSE(enough(1e6, 0));
+  EXPECT_TRUE(enough(1e6, 1));
+  // Fewer samples than features: there are eigenvalues of 0.
+  EXPECT_FALSE(enough(10, 0, 200));
+  // The answer is what the error and the eigenvalues say.
+  const Sums sums(100);
+  const auto covariance = sums.covariance(torch::kFloat64);
+  const double least = torch::linalg_eigvalsh(sums.exact)[0].item<double>();
+  EXPECT_TRUE(is_precise_enough(covariance, 0.99e-4 * least, 0, kSamples));
+  EXPECT_FALSE(is_precise_enough(covariance, 1.01e-4 * least, 0, kSamples));
+}
+
+}  // namespace
+}  // namespace eigenscale
