@@ -180,6 +180,22 @@ class Whiten(program.ProgramTest):
             # The variances come of products in single precision: 2^-24 of the largest, over 1/40,000.
             self.assertLess(summary["metrics"]["covariance_error"], 5e-3)
 
+    def test_precision_follows_the_spectrum(self):
+        for name, decay, options, precision in (("narrow", 0.97, (), "float"),
+                                                ("narrow", 0.97, ("--precision", "double"), "double"),
+                                                ("wide", 0.7, (), "double"),
+                                                ("wide", 0.7, ("--epsilon", 1), "float")):
+            run = program.run("eigenscale-generate", "--kind", "spectrum", "--samples", 900,
+                              "--ambient-dim", 40, "--law", "geometric", "--decay", decay,
+                              "--mean", 50, "--output", self.path(name), "--overwrite")
+            self.assertEqual(run.code, 0, run.errors)
+            # What whitening is asked for, whichever precision that takes.
+            _, summary = self.checked(1e-4, self.path(name, "data.npy"), *options,
+                                      name=f"{name}-{len(options)}-{precision}")
+            self.assertEqual(summary["choices"]["covariance"], precision)
+            self.assertEqual(summary["choices"]["covariance_rounding"] > 0, precision == "float")
+            self.assertLess(summary["choices"]["covariance_rounding"], 1e-5)
+
     def test_many_features_with_a_large_mean(self):
         samples, features = 2050, 2000
         draw = random.Random(3).randbytes(samples * features)

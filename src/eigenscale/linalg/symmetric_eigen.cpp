@@ -40,14 +40,14 @@ bool one_rank_is_faster(std::int64_t n, double share, int ranks) {
 }
 
 /// [collective]
-EigenSolver choose(const BlockCyclicLayout& layout, EigenRange range) {
+EigenSolver choose(const BlockCyclicLayout& layout, EigenRange range, bool one_rank) {
   const int ranks = layout.grid->all().size();
   if (ranks == 1) {
     return EigenSolver::kLapack;
   }
   const auto n = static_cast<double>(layout.rows);
   const double share = range.kind == Kind::kAll ? 1 : static_cast<double>(range.count) / n;
-  if (one_rank_is_faster(layout.rows, share, ranks) && one_rank_can_solve(layout)) {
+  if (one_rank && one_rank_is_faster(layout.rows, share, ranks) && one_rank_can_solve(layout)) {
     return EigenSolver::kLapack;
   }
   if (!elpa_can_solve(layout)) {
@@ -287,8 +287,9 @@ EigenDecomposition symmetric_eigen(const DistributedMatrix& matrix, EigenRange r
   on_all_ranks(all, [&] { require_finite(matrix.local(), n); });
   const auto layout = square_blocks(matrix.layout());
   const auto square = layout == matrix.layout() ? matrix : redistribute(matrix, layout);
-  const EigenSolver solver =
-      options.solver == EigenSolver::kAutomatic ? choose(layout, range) : options.solver;
+  const EigenSolver solver = options.solver == EigenSolver::kAutomatic
+                                 ? choose(layout, range, options.one_rank)
+                                 : options.solver;
   const double factor = power_of_two_for(largest_magnitude(all, matrix.local()));
   const auto pairs = select(solve(square, factor, range, solver), range, n);
 

@@ -28,6 +28,10 @@ enum class EigenSolver { kAutomatic, kLapack, kScalapack, kElpaOneStage, kElpaTw
 
 struct EigenOptions {
   EigenSolver solver = EigenSolver::kAutomatic;
+  /// Of two ranks on one host the first may solve it with the threads of both, where that is faster
+  /// and the matrix small enough (linalg/eigen_backends.h): it then holds all of the matrix, which
+  /// not everyone who asks has promised memory for.
+  bool one_rank = false;
   /// Also compute `residual` and `orthogonality`: two more products.
   bool verify = false;
 };
@@ -45,12 +49,11 @@ struct EigenDecomposition {
   double orthogonality = 0;
 };
 
-/// [collective] The one door to dense symmetric eigenproblems: picks LAPACK (on one rank; of two
-/// ranks on one host, the first with the threads of both where the matrix is small enough,
-/// linalg/eigen_backends.h), ELPA's one- or two-stage solver or ScaLAPACK's pdsyevd by size, share
-/// of vectors wanted and grid. `matrix` is double, n x n, both triangles filled, any layout; it is
-/// left intact. Spectral work is in double. Throws, on all ranks: NumericalError for entries that
-/// are not finite or no convergence; OptionError when this build or grid cannot solve it.
+/// [collective] The one door to dense symmetric eigenproblems: picks LAPACK (one rank, or one of
+/// two where that is allowed), ELPA's one- or two-stage solver or ScaLAPACK's pdsyevd by size,
+/// share of vectors wanted and grid. `matrix` is double, n x n, both triangles filled, any layout;
+/// it is left intact. Spectral work is in double. Throws, on all ranks: NumericalError for entries
+/// that are not finite or no convergence; OptionError when this build or grid cannot solve it.
 EigenDecomposition symmetric_eigen(const DistributedMatrix& matrix, EigenRange range,
                                    const EigenOptions& options = {});
 

@@ -115,7 +115,7 @@ DistributedMatrix settled_covariance(const RowStream& stream, const torch::Tenso
       fit.covariance_rounding = error;
       return covariance;
     }
-    spdlog::info("the spectrum is too wide for a covariance in single precision: once more");
+    log_info("the spectrum is too wide for a covariance in single precision: once more");
   }
   auto covariance = summed_covariance(stream, mean, grid, torch::kFloat64, nullptr, events);
   settle(covariance);

@@ -47,8 +47,7 @@ WhiteningTransform whitening_transform(const DistributedMatrix& covariance,
   const std::int64_t kept =
       options.components > 0 ? std::min(options.components, features) : features;
   const auto range = kept < features ? EigenRange::largest(kept) : EigenRange::all();
-  auto eigen = symmetric_eigen(covariance, range,
-                               {.solver = EigenSolver::kAutomatic, .verify = options.verify});
+  auto eigen = symmetric_eigen(covariance, range, {.one_rank = true, .verify = options.verify});
   WhiteningTransform result;
   result.eigenvalues = eigen.values.clamp_min(0);
   result.solver = eigen.solver;
