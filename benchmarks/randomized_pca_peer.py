@@ -66,7 +66,7 @@ def programs(options, *command):
     launcher = ["taskset", "-c", "0,1", "mpirun", "--oversubscribe", "--bind-to", "none", "-np", "2"]
     begin = time.perf_counter()
     subprocess.run(launcher + [os.path.join(options.build, "apps", command[0]), *command[1:],
-                               "--log-level", "warn"], check=True, env=environment(1))
+                               "--log-level", "warning"], check=True, env=environment(1))
     return time.perf_counter() - begin
 
 

@@ -63,7 +63,7 @@ def numpy_seconds(path):
 def run_eigenscale(options, path, folder, ranks):
     output = os.path.join(folder, "run")
     command = [os.path.join(options.build, "apps", "eigenscale-whiten"), "--data", path,
-               "--output", output, "--overwrite", "--log-level", "warn"]
+               "--output", output, "--overwrite", "--log-level", "warning"]
     command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-np", str(ranks)] + command
     subprocess.run(command, check=True, env=environment(2 // ranks))
     with open(os.path.join(output, "summary.json")) as file:

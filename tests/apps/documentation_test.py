@@ -51,6 +51,7 @@ class Documentation(program.ProgramTest):
         super().setUp()
         values, labels = program.subspace_points(SAMPLES, FEATURES)
         program.write_npy(self.path("X.npy"), (SAMPLES, FEATURES), values)
+        program.write_npy(self.path("NEW.npy"), (100, FEATURES), values[:100 * FEATURES])
         program.write_npy(self.path("y.npy"), (SAMPLES,), labels, "q")
         for part in ("train", "test"):
             with gzip.open(self.path(part + "-images.idx3.gz"), "wb") as file:
