@@ -32,7 +32,7 @@ ProgramOptions describe_options() {
        "samples: auto")
       ("landmarks", whole(1), "samples that are clustered by self-expression; subspaces fitted to "
        "them label the others")
-      ("landmark-draws", whole(1)->default_value(3), "draws of landmarks that compete")
+      ("landmark-draws", whole(1, 1000)->default_value(3), "draws of landmarks that compete")
       ("refine", one_of({"auto", "subspaces", "none"})->default_value("auto"),
        "subspaces: fit a subspace model to the labels and refine it over all samples; auto: where "
        "there are landmarks")

@@ -99,6 +99,10 @@ class Landmarks(program.ProgramTest):
         run = self.cluster("--assign", self.path("full"), "--data", narrow, "--output",
                            self.path("refused"), code=3)
         self.assertIn("subspaces.safetensors", run.errors)
+        os.remove(self.path("run", "summary.json"))
+        run = self.cluster("--assign", self.path("run"), "--data", data, "--output",
+                           self.path("refused"), code=3)
+        self.assertIn("has not finished", run.errors)
         self.assertFalse(os.path.exists(self.path("refused")))
 
     def test_lengths_whose_squares_are_no_numbers(self):
@@ -136,6 +140,17 @@ class Landmarks(program.ProgramTest):
         run = self.cluster("--data", data, "--clusters", 5, "--landmarks", 600, "--subspace-dim", 6,
                            "--output", self.path("other"), code=3)
         self.assertIn("3 distinct", run.errors)
+        run = self.cluster("--data", data, "--clusters", 5, "--refine", "none", "--output",
+                           self.path("other"), code=3)
+        self.assertIn("3 distinct", run.errors)
+        self.assertFalse(os.path.exists(self.path("other", "summary.json")))
+
+    def test_ranks_without_a_start_outwait_the_others(self):
+        data, _ = self.generate("data", 4000)
+        # Two starts on three ranks: the third waits for longer than the limit.
+        self.cluster("--data", data, "--clusters", 5, "--landmarks", 3900, "--landmark-draws", 1,
+                     "--subspace-dim", 6, "--collective-timeout", 4, "--output", self.path("run"),
+                     ranks=3)
 
     def test_codes_of_all_rows_on_landmarks(self):
         data, labels = self.generate("data", 3000, "--ambient-dim", 20, "--subspace-dim", 3)

@@ -100,6 +100,20 @@ TEST(Affinity, RawAffinityIsTheSymmetricMagnitude) {
   }
 }
 
+TEST(Affinity, OfNeighboursIsThatOfTheStrongestCoefficients) {
+  const auto whole = test::random_matrix(23, 23, 101);
+  const auto magnitude = whole.abs().fill_diagonal_(0);
+  const auto fourth = std::get<0>(magnitude.sort(0, true))[3];  // of each column
+  const auto kept = (magnitude * (magnitude >= fourth.unsqueeze(0)) / magnitude.max()).square();
+  const auto expected = (kept + kept.t()) / 2;
+  for (const auto& grid : test::all_grids()) {
+    auto matrix = DistributedMatrix::zeros(spectral_layout(23, grid), torch::kFloat64);
+    matrix.local().copy_(test::local_part(whole, matrix.layout()));
+    const auto affinity = neighbour_affinity(matrix, grid, 4, 2);
+    EXPECT_TRUE(affinity.local().allclose(test::local_part(expected, affinity.layout()), 0, 1e-15));
+  }
+}
+
 TEST(Affinity, CoefficientsThatAreNotFiniteDoNotVanish) {
   const auto grid = test::all_grids().front();
   auto coefficients = DistributedMatrix::zeros(spectral_layout(12, grid), torch::kFloat64);

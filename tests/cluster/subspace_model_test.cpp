@@ -1,6 +1,7 @@
 #include "eigenscale/cluster/subspace_model.h"
 
 #include <fstream>
+#include <limits>
 
 #include "cluster_test_support.h"
 #include "eigenscale/cluster/row_labelling.h"
@@ -64,6 +65,57 @@ TEST(SubspaceModel, AnotherFileIsRefused) {
   }
   world().barrier();
   EXPECT_THROW(load_subspace_model(path), InputError);
+}
+
+TEST(SubspaceModel, PartsThatDoNotFitAreRefused) {
+  const SharedDirectory directory;
+  const auto refused = [&](const char* name, const char* what, const auto& spoil) {
+    const auto path = directory.path() / name;
+    auto model = example_model(false);
+    spoil(model);
+    if (world().rank() == 0) {
+      save_subspace_model(path, model);
+    }
+    world().barrier();
+    try {
+      load_subspace_model(path);
+      ADD_FAILURE() << name << " was read";
+    } catch (const InputError& error) {
+      EXPECT_THAT(error.what(), testing::HasSubstr(what));
+      EXPECT_THAT(error.what(), testing::HasSubstr(name));
+    }
+  };
+  refused("stretched", "orthonormal", [](auto& model) { model.bases *= 1.01; });
+  refused("nan", "not finite",
+          [](auto& model) { model.bases[1][2][0] = std::numeric_limits<float>::quiet_NaN(); });
+  refused("scale", "scale 0", [](auto& model) { model.scale = 0; });
+  refused("sizes", "4 clusters",
+          [](auto& model) { model.sizes = torch::ones({3}, torch::kInt64); });
+  refused("narrow", "do not lead to 12 features",
+          [](auto& model) { model.directions = model.directions.narrow(1, 0, 11).contiguous(); });
+  refused("full", "as large as their space", [](auto& model) {
+    model.bases = torch::eye(13).expand({4, 13, 13}).contiguous();
+  });
+}
+
+TEST(SubspaceModel, ReadsSingleRowsAsItReadsRanges) {
+  const auto all = test::random_matrix(1500, 40, 6).to(torch::kFloat32);
+  const MemoryRows raw(all);
+  const std::vector<std::int64_t> positions{1499, 0, 3, 3, 700, 701, 511, 512, 13};
+  const auto chosen = torch::tensor(positions, torch::kInt64);
+  for (const bool encoded : {false, true}) {
+    const auto model = example_model(encoded);
+    const FeatureRows features(raw, 77, model);
+    const UnitRows unit(features, model.constant);
+    for (const auto type : {torch::kFloat32, torch::kFloat64}) {
+      for (const RowProvider* rows :
+           {static_cast<const RowProvider*>(&features), static_cast<const RowProvider*>(&unit)}) {
+        const auto whole = rows->read({0, 1500}, type);
+        EXPECT_TRUE(rows->read_at(positions, type).equal(whole.index_select(0, chosen)));
+        EXPECT_EQ(rows->read_at({}, type).size(0), 0);
+      }
+    }
+  }
 }
 
 // The same rows, on all ranks and on one alone, must have the same labels to the bit.

@@ -1,8 +1,10 @@
 #include "eigenscale/cluster/subspace_refinement.h"
 
 #include "cluster_test_support.h"
+#include "eigenscale/cluster/extreme_rows.h"
 #include "eigenscale/cluster/metrics.h"
 #include "eigenscale/cluster/subspace_assignment.h"
+#include "eigenscale/cluster/subspace_sums.h"
 #include "eigenscale/cluster/unit_rows.h"
 
 namespace eigenscale {
@@ -112,6 +114,45 @@ TEST(SubspaceRefinement, TheSavedBasesMakeTheLabels) {
   }
 }
 
+TEST(SubspaceRefinement, TheBasesMakeTheLabelsWhereverItEnds) {
+  const auto data = subspace_union(2500, 30, 5, 4, 0.2, torch::kFloat32);
+  const MemoryRows rows(own(data.rows));
+  const auto start =
+      fit_subspaces(world(), rows, own(spoilt(data.labels, 4)), 4, 5, data.rows.scalar_type());
+  const auto first = RowPartition(2500, world().size()).range(world().rank()).begin;
+  for (const std::int64_t passes : {1, 2}) {
+    // Far from settled: bases updated once more would give other residuals.
+    const auto found = refine_subspaces(world(), rows, start, {.most_passes = passes});
+    EXPECT_EQ(std::ssize(found.passes), passes);
+    EXPECT_GT(found.passes.back().changed, 0.001);
+    const auto labels = torch::empty_like(found.labels);
+    const auto residuals = torch::empty_like(found.residuals);
+    SubspaceAssigner(found.bases).assign(own(data.rows), first, {labels, residuals});
+    EXPECT_TRUE(labels.equal(found.labels));
+    EXPECT_TRUE(residuals.equal(found.residuals));
+  }
+}
+
+TEST(SubspaceAssigner, TheLowestClusterCountsAmongEquals) {
+  // Planes of e1 and another axis: products of these rows are exact in any order of addition.
+  auto bases = torch::zeros({3, 6, 2});
+  for (std::int64_t k = 0; k < 3; ++k) {
+    bases[k][0][0] = 1;
+    bases[k][k + 1][1] = 1;
+  }
+  const auto rows = torch::zeros({6, 6});
+  rows[0][0] = 1;  // in all of them
+  rows[1][5] = 1;  // orthogonal to all, and row 2 is zero
+  rows[3][0] = 0.5F;
+  rows[4][2] = 1;
+  rows[5][3] = 1;
+  const auto labels = torch::full({6}, -1, torch::kInt64);
+  const auto residuals = torch::empty({6});
+  SubspaceAssigner(bases).assign(rows, 0, {labels, residuals});
+  EXPECT_TRUE(labels.equal(torch::tensor({0, 0, 0, 0, 1, 2}, torch::kInt64))) << labels;
+  EXPECT_TRUE(residuals.equal(torch::tensor({0.0F, 1.0F, 1.0F, 0.75F, 0.0F, 0.0F}))) << residuals;
+}
+
 TEST(SubspaceAssigner, ARowsResultDoesNotDependOnThePieceItComesIn) {
   const auto data = subspace_union(2000, 37, 5, 7, 0.3, torch::kFloat32);
   const SubspaceAssigner assigner(data.bases.to(torch::kFloat32));
@@ -174,6 +215,67 @@ TEST(SubspaceRefinement, AStarvedClusterTakesTheWorstRows) {
   const auto found = refine_subspaces(world(), rows, start, {});
   EXPECT_EQ(found.passes.front().refilled, 1);
   EXPECT_DOUBLE_EQ(accuracy(found.labels, data.labels), 1);
+}
+
+// Neither rows of zeros, whose residual is the largest of all, nor rows that are well explained.
+TEST(SubspaceRefinement, AStarvedClusterTakesRowsThatNoSubspaceExplains) {
+  auto data = subspace_union(900, 12, 3, 3, 0, torch::kFloat64);
+  data.rows.narrow(0, 200, 100).zero_();
+  const MemoryRows rows(own(data.rows));
+  auto start = data.bases.clone();
+  start[2].copy_(start[0]);
+  const auto found = refine_subspaces(world(), rows, start, {.most_passes = 2});
+  EXPECT_EQ(found.passes.front().refilled, 1);
+  // It fitted three rows exactly, which are all of the third cluster.
+  const auto nothing_left = (found.labels == 2).logical_and(found.residuals < 1e-9);
+  const auto third = own(data.labels) == 2;
+  const auto total = [](const torch::Tensor& mask) {
+    return all_reduce(world(), mask.sum().item<std::int64_t>());
+  };
+  EXPECT_GE(total(nothing_left), 3);
+  EXPECT_EQ(total(nothing_left), total(nothing_left.logical_and(third)));
+}
+
+TEST(SubspaceSums, KeptRowsHaveTheDirectionsOfTheirMoments) {
+  const auto alone = world().split(world().rank(), 0);
+  auto data = subspace_union(120, 30, 4, 8, 0.05, torch::kFloat32);
+  // One cluster with more rows than features, one with fewer rows than dimensions, one of copies.
+  auto labels = data.labels.clone();
+  labels.narrow(0, 0, 40).fill_(0);
+  labels.masked_fill_(labels == 1, 2);
+  labels[50] = 1;
+  const auto copies = (labels == 3).nonzero().flatten();
+  data.rows.index_copy_(0, copies,
+                        data.rows[copies[0].item<std::int64_t>()].expand({copies.numel(), 30}));
+  SubspaceSums kept(8, 30, {}, true);
+  SubspaceSums moments(8, 30);
+  for (const auto& [first, count] : {std::pair{0, 70}, std::pair{70, 50}}) {
+    kept.add(data.rows.narrow(0, first, count), labels.narrow(0, first, count));
+    moments.add(data.rows.narrow(0, first, count), labels.narrow(0, first, count));
+  }
+  EXPECT_EQ(kept.values().numel(), 0);
+  const auto found = kept.directions(*alone, 4, 12);
+  const auto expected = moments.directions(*alone, 4, 12);
+  const auto identity = torch::eye(4, torch::kFloat64);
+  for (std::int64_t k = 0; k < 8; ++k) {
+    EXPECT_TRUE(found.bases[k].t().mm(found.bases[k]).allclose(identity, 0, 1e-9)) << k;
+    // Products of moments are in single precision.
+    EXPECT_TRUE(found.spectra[k].allclose(expected.spectra[k], 1e-5, 1e-5)) << k;
+    if (k != 1 && k != 3) {
+      const auto projector = found.bases[k].mm(found.bases[k].t());
+      EXPECT_TRUE(projector.allclose(expected.bases[k].mm(expected.bases[k].t()), 0, 1e-4)) << k;
+    }
+  }
+}
+
+TEST(ExtremeRows, AreTheLargestOrSmallestOfAllRanksTheLowerIndexFirst) {
+  const auto values = torch::tensor({3.0, 1.0, -1.0, 3.0, 0.0, 7.0, 1.0, 0.5}, torch::kFloat32);
+  const auto first = RowPartition(8, world().size()).range(world().rank()).begin;
+  const auto largest = extreme_rows(world(), first, own(values), 4, true);
+  EXPECT_THAT(largest, testing::ElementsAre(5, 0, 3, 1));
+  const auto smallest = extreme_rows(world(), first, own(values), 4, false);
+  EXPECT_THAT(smallest, testing::ElementsAre(4, 7, 1, 6));
+  EXPECT_EQ(extreme_rows(world(), first, own(values), 20, true).size(), 7u);
 }
 
 TEST(SubspaceRefinement, OrderOfAppearanceLeavesOutZeroRows) {

@@ -9,9 +9,9 @@ namespace eigenscale {
 
 const std::vector<Suite>& suites() {
   static const std::vector<Suite> all = {
-      allreduce_suite(),   eigen_suite(),           gemm_suite(),      whiten_suite(),
-      train_step_suite(),  self_expression_suite(), subspaces_suite(), fine_tuning_suite(),
-      convolution_suite(), whitening_layer_suite()};
+      allreduce_suite(),   eigen_suite(),           gemm_suite(),           whiten_suite(),
+      train_step_suite(),  self_expression_suite(), subspaces_suite(),      kmeans_suite(),
+      fine_tuning_suite(), convolution_suite(),     whitening_layer_suite()};
   return all;
 }
 

@@ -10,6 +10,7 @@ Suite convolution_suite();
 Suite eigen_suite();
 Suite fine_tuning_suite();
 Suite gemm_suite();
+Suite kmeans_suite();
 Suite self_expression_suite();
 Suite subspaces_suite();
 Suite train_step_suite();

@@ -29,6 +29,10 @@ ExitCode run_assignment(const Communicator& world, const RunOptions& run_options
                        "' has no subspaces.safetensors; --assign needs a finished run with "
                        "landmarks or --refine subspaces");
     }
+    if (!std::filesystem::exists(std::filesystem::path(options.assign) / "summary.json")) {
+      throw InputError("the run in '" + options.assign +
+                       "' has not finished: it has no summary.json. Finish it before --assign");
+    }
     model = load_subspace_model(path);
   });
   const auto source = open_sample_sources(world, options.data);

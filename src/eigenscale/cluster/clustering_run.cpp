@@ -7,6 +7,7 @@
 #include "eigenscale/cluster/assignment_run.h"
 #include "eigenscale/cluster/clustering_report.h"
 #include "eigenscale/cluster/clustering_summary.h"
+#include "eigenscale/cluster/distinct_rows.h"
 #include "eigenscale/cluster/encoder_preparation.h"
 #include "eigenscale/cluster/landmark_run.h"
 #include "eigenscale/cluster/memory_estimate.h"
@@ -43,6 +44,12 @@ void check_data(const Communicator& world, const ClusteringRunOptions& options,
                           ? "double precision"
                           : "single precision (--precision double keeps more digits)") +
                      ", there is nothing to cluster");
+  }
+  const std::int64_t distinct = count_distinct_rows(world, rows, options.clustering.clusters);
+  if (distinct < options.clustering.clusters) {
+    throw InputError("--clusters is " + std::to_string(options.clustering.clusters) + " but the " +
+                     std::to_string(count) + " samples of '" + options.data_name() + "' are only " +
+                     std::to_string(distinct) + " distinct points");
   }
 }
 

@@ -1,17 +1,19 @@
 #include "eigenscale/cluster/landmark_clustering.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <utility>
 
+#include "eigenscale/cluster/distinct_rows.h"
 #include "eigenscale/cluster/landmarks.h"
 #include "eigenscale/cluster/memory_estimate.h"
 #include "eigenscale/cluster/subspace_assignment.h"
 #include "eigenscale/cluster/subspace_refinement.h"
 #include "eigenscale/comm/agreement.h"
+#include "eigenscale/comm/watchdog.h"
 #include "eigenscale/core/errors.h"
 
 namespace eigenscale {
@@ -36,11 +38,7 @@ struct Start {
   bool by_cosines() const { return number % 2 == 1; }
 };
 
-std::int64_t count_distinct(const torch::Tensor& rows) {
-  return rows.size(0) == 0 ? 0 : std::get<0>(torch::unique_dim(rows, 0)).size(0);
-}
-
-/// The dimension that most draws chose, the smaller among equals; the default when none did.
+/// The dimension that most starts chose, the smaller among equals; the default when none did.
 std::int64_t agree_on_dimension(const std::vector<DimensionChoice>& choices,
                                 std::int64_t features) {
   std::map<std::int64_t, int> votes;
@@ -76,12 +74,6 @@ class LandmarkClustering {
       own_group_ = world.split(world.rank(), 0);
       clustering_.grid_rows = clustering_.grid_columns = 1;
     }
-    if (!options.labels.defined()) {
-      on_every_rank([&] {
-        require_memory_for_coefficients(group(), options.landmarks, clustering_.closed_form,
-                                        clustering_.precision);
-      });
-    }
     result_.dimension = options.dimension;
   }
 
@@ -105,6 +97,11 @@ class LandmarkClustering {
   /// [collective] Work of each group: errors of one that is a rank alone must reach the others.
   void on_every_rank(const std::function<void()>& work) const {
     if (alone_) {
+      // Ranks that have no start, or an easier one, wait for the others: that is no hang.
+      const auto cubed = std::pow(static_cast<double>(options_.landmarks), 3);
+      constexpr double kOperationsPerSecond = 1e8;  // of a slow machine that others use too
+      const WatchedCall watched("landmarks of other ranks", 0,
+                                60 + 40 * cubed / kOperationsPerSecond);
       on_all_ranks(world_, work, ExitCode::kNumerical);
     } else {
       work();
@@ -156,7 +153,9 @@ class LandmarkClustering {
   void require_distinct(const torch::Tensor& landmarks) {
     // The first draw, whose rows the first rank has, or all ranks share: of their parts as many as
     // these have, never too few.
-    const auto own = !alone_ || world_.rank() == 0 ? count_distinct(landmarks) : std::int64_t{0};
+    const auto own = !alone_ || world_.rank() == 0
+                         ? std::int64_t{std::ssize(distinct_rows(landmarks, landmarks.size(0)))}
+                         : std::int64_t{0};
     const auto distinct = all_reduce(world_, own);
     result_.distinct_rows = distinct;
     if (distinct < clustering_.clusters) {
@@ -283,11 +282,6 @@ class LandmarkClustering {
 
 std::int64_t default_landmarks(std::int64_t samples, std::int64_t clusters) {
   return std::min(samples, std::max<std::int64_t>(2000, 40 * clusters));
-}
-
-std::int64_t landmark_bytes(std::int64_t landmarks, int ranks) {
-  // docs/clustering.md: the spectral phase needs at most 64 bytes a coefficient.
-  return 64 * landmarks * landmarks / (landmarks <= kLandmarksOfARank ? 1 : ranks);
 }
 
 LandmarkModel cluster_landmarks(const Communicator& world, const RowPartition& partition,

@@ -46,12 +46,6 @@ struct LandmarkModel {
 /// min(N, max(2000, 40 K)).
 std::int64_t default_landmarks(std::int64_t samples, std::int64_t clusters);
 
-/// Up to here one rank solves a draw alone, beyond it all ranks share each.
-constexpr std::int64_t kLandmarksOfARank = 4096;
-
-/// [local] Bytes that a rank needs to cluster m landmarks, with P ranks.
-std::int64_t landmark_bytes(std::int64_t landmarks, int ranks);
-
 /// [collective] Finds K subspaces from a few rows: in each of several draws m landmarks are
 /// clustered by self-expression (`clustering`, on their unit rows) and by their cosines, which are
 /// the closed form of a ridge beyond all bounds and do better where the subspaces together fill the

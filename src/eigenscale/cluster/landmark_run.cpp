@@ -64,10 +64,16 @@ class LandmarkRun {
           autoencoder_specification(settings_, rows_->sample_shape(), options_.data_name());
     });
     const std::int64_t features = rows_->raw().features();
-    if (autoencoder_.kind == EncoderKind::kNone) {
-      rows_->require_room((features > kWideRows ? kReducedFeatures : features) +
-                          (options_.affine ? 1 : 0));
+    const bool encodes = autoencoder_.kind != EncoderKind::kNone;
+    const bool reduces = !encodes && features > kWideRows;
+    rows_->require_room(
+        (encodes ? Autoencoder(autoencoder_, options_.clustering.precision, 0).latent_size()
+                 : (reduces ? kReducedFeatures : features)) +
+        (options_.affine ? 1 : 0));
+    if (reduces) {
+      require_memory(world_, memory_for_leading_directions(features));
     }
+    log_info("{}", require_memory(world_, memory_for_landmarks(choice_.count)));
     if (!options_.labels.empty()) {
       classes_ = load_label_names(world_, options_.labels, rows_->partition()).indices;
     }
@@ -145,27 +151,21 @@ class LandmarkRun {
   }
 
   void announce_start() const {
-    const auto mebibytes = [](std::int64_t bytes) {
-      return std::max<std::int64_t>(1, bytes >> 20);
-    };
     log_info("{} samples of {} numbers in {} clusters on {} ranks, {} threads each",
              rows_->partition().rows(), rows_->raw().features(), options_.clustering.clusters,
              world_.size(), torch::get_num_threads());
     if (model_.directions.defined()) {
       log_info("rows are reduced to their {} leading directions", model_.directions.size(1));
     }
-    log_info(
-        "self-expression: {}; memory of a rank: about {} MiB for landmarks, {} MiB for its rows, "
-        "which are {}",
-        choice_.reason, mebibytes(landmark_bytes(choice_.count, world_.size())),
-        mebibytes(rows_->bytes_of_rank()), rows_->held() ? "held" : "read again in every pass");
+    log_info("self-expression: {}; about {} MiB on a rank for its rows, which are {}",
+             choice_.reason, std::max<std::int64_t>(1, rows_->bytes_of_rank() >> 20),
+             rows_->held() ? "held" : "read again in every pass");
   }
 
   /// For landmarks as they come from the file, or, once there are unit rows, for these.
   ClusteringOptions landmark_options() {
     auto clustering = options_.clustering;
-    clustering.settings =
-        landmark_settings(choice_.count, clustering.clusters, options_.overrides);
+    clustering.settings = landmark_settings(choice_.count, clustering.clusters, options_.overrides);
     clustering.settings.subspace_dim =
         std::min(clustering.settings.subspace_dim,
                  model_.encoder ? model_.encoder->latent_size() : rows_->unit().features());
@@ -219,7 +219,12 @@ class LandmarkRun {
       return;
     }
     run_.phase("metrics");
-    metrics_[""] = clustering_metrics(confusion_matrix(world_, labelling_.labels, *classes_));
+    const auto confusion = confusion_matrix(world_, labelling_.labels, *classes_);
+    if (confusion.sum().item<std::int64_t>() == 0) {
+      run_.warn("no row has a reference label: there is nothing to measure by");
+      return;
+    }
+    metrics_[""] = clustering_metrics(confusion);
     if (options_.clustering.ablation) {
       run_.phase("ablation");
       metrics_.merge(subspace_ablation(

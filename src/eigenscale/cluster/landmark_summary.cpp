@@ -23,8 +23,8 @@ void warn(Run& run, const SelfExpressionChoice& choice, const LandmarkModel& lan
   }
   const auto repeated = choice.count - landmarks.distinct_rows;
   if (repeated > choice.count / 100) {
-    run.warn(std::to_string(repeated) + " of " + std::to_string(choice.count) +
-             " landmarks are copies of others: many rows are identical");
+    run.warn("among the " + std::to_string(choice.count) + " landmarks " +
+             std::to_string(repeated) + " are copies of others: many rows are identical");
   }
 }
 

@@ -1,6 +1,7 @@
 #include "eigenscale/cluster/landmarks.h"
 
 #include <algorithm>
+#include <numeric>
 #include <unordered_set>
 
 #include "eigenscale/comm/agreement.h"
@@ -10,6 +11,11 @@ namespace eigenscale {
 
 std::vector<std::int64_t> draw_rows(std::int64_t rows, std::int64_t count, std::uint64_t seed,
                                     std::string_view purpose, std::uint32_t draw) {
+  if (count == rows) {
+    std::vector<std::int64_t> all(rows);
+    std::iota(all.begin(), all.end(), 0);
+    return all;
+  }
   const CounterRandom random(seed, purpose);
   std::unordered_set<std::int64_t> drawn;
   for (std::int64_t last = rows - count; last < rows; ++last) {

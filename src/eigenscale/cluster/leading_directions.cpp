@@ -13,7 +13,6 @@ namespace eigenscale {
 
 torch::Tensor leading_directions(const Communicator& world, const RowPartition& partition,
                                  const RowProvider& rows, std::int64_t count, std::uint64_t seed) {
-  constexpr std::int64_t kDirectionSample = 20000;
   const auto sample = draw_rows(partition.rows(), std::min(kDirectionSample, partition.rows()),
                                 seed, "direction sample");
   torch::Tensor own;

@@ -14,8 +14,10 @@ namespace eigenscale {
 constexpr std::int64_t kWideRows = 256;
 /// ... to so many.
 constexpr std::int64_t kReducedFeatures = 150;
+/// Rows that the directions are found in, at most.
+constexpr std::int64_t kDirectionSample = 20000;
 
-/// [collective] The r directions that hold most of the energy of a fixed sample of at most 20,000
+/// [collective] The r directions that hold most of the energy of a fixed sample of kDirectionSample
 /// rows, D x r double on all ranks, orthonormal; the mean is not taken out, since subspaces contain
 /// the origin. Ranks hold a block of D x D, and D x r.
 torch::Tensor leading_directions(const Communicator& world, const RowPartition& partition,

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "eigenscale/cluster/leading_directions.h"
 #include "eigenscale/core/log.h"
 #include "eigenscale/core/number_text.h"
 
@@ -56,6 +57,29 @@ MemoryNeed memory_for_coefficients(std::int64_t samples, bool closed_form,
           },
           // BLAS and LAPACK count the entries of a rank in 32 bits.
           static_cast<std::int64_t>(entries / std::numeric_limits<std::int32_t>::max()) + 1};
+}
+
+MemoryNeed memory_for_landmarks(std::int64_t landmarks) {
+  // Whatever the precision of trained coefficients, those of the cosines are double.
+  auto need = memory_for_coefficients(landmarks, true, torch::kFloat64);
+  need.subject = count_text(landmarks) + " landmarks with the coefficients of all on all need";
+  if (landmarks <= kLandmarksOfARank) {
+    need.bytes_of_rank = [alone = need.bytes_of_rank(1)](std::int64_t) { return alone; };
+  }
+  return need;
+}
+
+MemoryNeed memory_for_leading_directions(std::int64_t features) {
+  auto need = memory_for_coefficients(features, true, torch::kFloat64);
+  need.subject = "the leading directions of rows of " + count_text(features) + " numbers need";
+  // The sample in single precision, and the directions, which all ranks have.
+  const double numbers = static_cast<double>(features);
+  const double sample = 4.0 * static_cast<double>(kDirectionSample) * numbers;
+  const double directions = 8.0 * static_cast<double>(kReducedFeatures) * numbers;
+  need.bytes_of_rank = [matrices = need.bytes_of_rank, sample, directions](std::int64_t ranks) {
+    return matrices(ranks) + sample / static_cast<double>(ranks) + directions;
+  };
+  return need;
 }
 
 void require_memory_for_coefficients(const Communicator& world, std::int64_t samples,

@@ -24,4 +24,14 @@ MemoryNeed memory_for_codes(std::int64_t samples, std::int64_t landmarks,
 void require_memory_for_coefficients(const Communicator& world, std::int64_t samples,
                                      bool closed_form, torch::ScalarType precision);
 
+/// Up to so many landmarks one rank solves a start alone, beyond it all ranks share each.
+constexpr std::int64_t kLandmarksOfARank = 4096;
+
+/// [local] The same for one start of m landmarks.
+MemoryNeed memory_for_landmarks(std::int64_t landmarks);
+
+/// [local] What the leading directions of rows of D features need (leading_directions): matrices of
+/// D x D in blocks over the ranks, and the sample.
+MemoryNeed memory_for_leading_directions(std::int64_t features);
+
 }  // namespace eigenscale

@@ -81,6 +81,10 @@ std::vector<std::int64_t> best_match(const torch::Tensor& confusion) {
 }
 
 ClusteringMetrics clustering_metrics(const torch::Tensor& confusion) {
+  if (confusion.sum().item<std::int64_t>() == 0) {
+    constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+    return {kNone, kNone, kNone};
+  }
   const auto match = best_match(confusion);
   const auto counts = confusion.accessor<std::int64_t, 2>();
   std::int64_t matched = 0;

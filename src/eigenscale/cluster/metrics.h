@@ -24,7 +24,7 @@ struct ClusteringMetrics {
 torch::Tensor confusion_matrix(const Communicator& communicator, const torch::Tensor& clusters,
                                const torch::Tensor& classes);
 
-/// [local] The metrics of a confusion matrix.
+/// [local] The metrics of a confusion matrix; not a number when it counts no sample.
 ClusteringMetrics clustering_metrics(const torch::Tensor& confusion);
 
 /// [local] For every cluster (row) the class it is matched with by the assignment that covers the

@@ -8,14 +8,16 @@
 #include "eigenscale/comm/agreement.h"
 
 namespace eigenscale {
+
 std::int64_t refill_starved_clusters(const Communicator& communicator, const RowProvider& rows,
                                      std::int64_t first_row, const torch::Tensor& residuals,
-                                     const torch::Tensor& sizes, const torch::Tensor& bases) {
+                                     const torch::Tensor& sizes, std::int64_t dimension,
+                                     const torch::Tensor& bases) {
   const std::int64_t features = bases.size(1);
   const std::int64_t columns = bases.size(2);
   std::vector<std::int64_t> starved;
   for (std::int64_t k = 0; k < bases.size(0); ++k) {
-    if (sizes[k].item<std::int64_t>() < columns) {
+    if (sizes[k].item<std::int64_t>() < dimension) {
       starved.push_back(k);
     }
   }
@@ -26,12 +28,17 @@ std::int64_t refill_starved_clusters(const Communicator& communicator, const Row
       extreme_rows(communicator, first_row, residuals, std::ssize(starved) * columns, true);
   auto taken = torch::zeros({std::ssize(starved) * columns, features}, torch::kFloat64);
   on_all_ranks(communicator, [&] {
+    std::vector<std::int64_t> positions;
+    std::vector<std::int64_t> places;
     for (std::int64_t i = 0; i < std::ssize(worst); ++i) {
       const std::int64_t own = worst[i] - first_row;
       if (own >= 0 && own < rows.rows()) {
-        taken[i].copy_(rows.read({own, own + 1}, torch::kFloat64)[0]);
+        positions.push_back(own);
+        places.push_back(i);
       }
     }
+    taken.index_copy_(0, torch::tensor(places, torch::kInt64),
+                      rows.read_at(positions, torch::kFloat64));
   });
   communicator.all_reduce(taken);  // one owner each and zeros elsewhere: exact
   for (std::int64_t i = 0; i < std::ssize(starved); ++i) {

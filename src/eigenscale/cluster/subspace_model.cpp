@@ -1,8 +1,11 @@
 #include "eigenscale/cluster/subspace_model.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "eigenscale/cluster/subspace_assignment.h"
 #include "eigenscale/core/errors.h"
@@ -12,6 +15,7 @@ namespace eigenscale {
 namespace {
 
 constexpr const char* kEncoder = "encoder:";
+constexpr std::int64_t kBlock = SubspaceAssigner::kBlock;
 constexpr int kVersion = 1;
 
 nlohmann::json describe(const AutoencoderSpecification& specification) {
@@ -51,6 +55,42 @@ std::int64_t features_of(const RowProvider& rows, const SubspaceModel& model) {
     return model.encoder->latent_size();
   }
   return model.directions.defined() ? model.directions.size(1) : rows.features();
+}
+
+/// InputError unless the parts of a model fit each other.
+void check_model(const SubspaceModel& model, const std::filesystem::path& path) {
+  const auto require = [&](bool holds, const std::string& what) {
+    if (!holds) {
+      throw InputError("'" + path.string() + "' is no valid subspace model: " + what);
+    }
+  };
+  const auto& bases = model.bases;
+  require(bases.dim() == 3 && bases.numel() > 0 && bases.is_floating_point(),
+          "its bases have another shape than K x d x s");
+  require(bases.size(2) < bases.size(1), "its subspaces are as large as their space");
+  require(model.spectra.dim() == 2 && model.spectra.size(0) == bases.size(0) &&
+              model.sizes.dim() == 1 && model.sizes.size(0) == bases.size(0),
+          "spectra or sizes are not those of " + std::to_string(bases.size(0)) + " clusters");
+  const auto wide = bases.to(torch::kFloat64);
+  require(torch::isfinite(wide).all().item<bool>() && std::isfinite(model.objective) &&
+              std::isfinite(model.scale) && model.scale != 0 && std::isfinite(model.constant),
+          "it has numbers that are not finite, or the scale 0");
+  const auto identity = torch::eye(bases.size(2), torch::kFloat64);
+  const double rounding = bases.scalar_type() == torch::kFloat64 ? 1e-9 : 1e-4;
+  require((wide.transpose(1, 2).matmul(wide) - identity).abs().max().item<double>() < rounding,
+          "its bases are not orthonormal");
+  std::int64_t features = bases.size(1) - (model.constant != 0 ? 1 : 0);
+  if (model.encoder) {
+    require(model.encoder->latent_size() == features,
+            "its encoder makes " + std::to_string(model.encoder->latent_size()) +
+                " features, its bases have " + std::to_string(features));
+    features = model.encoder->specification().features;
+  }
+  if (model.directions.defined()) {
+    require(model.directions.dim() == 2 && model.directions.size(1) == features &&
+                torch::isfinite(model.directions).all().item<bool>(),
+            "its directions do not lead to " + std::to_string(features) + " features");
+  }
 }
 
 }  // namespace
@@ -100,9 +140,6 @@ SubspaceModel load_subspace_model(const std::filesystem::path& path) {
   model.bases = tensors["bases"];
   model.spectra = tensors["spectra"];
   model.sizes = tensors["sizes"];
-  if (model.bases.dim() != 3 || model.bases.numel() == 0 || !model.bases.is_floating_point()) {
-    throw InputError("'" + path.string() + "' has bases of another shape than K x d x s");
-  }
   if (tensors.contains("directions")) {
     model.directions = tensors["directions"];
   }
@@ -131,6 +168,7 @@ SubspaceModel load_subspace_model(const std::filesystem::path& path) {
   } catch (const nlohmann::json::exception& error) {
     throw InputError("'" + path.string() + "' has a malformed description: " + error.what());
   }
+  check_model(model, path);
   return model;
 }
 
@@ -142,8 +180,13 @@ FeatureRows::FeatureRows(const RowProvider& rows, std::int64_t first_row,
       model_(model) {}
 
 torch::Tensor FeatureRows::map(const torch::Tensor& block) const {
-  auto mapped =
-      model_.directions.defined() ? block.mm(model_.directions.to(block.scalar_type())) : block;
+  auto mapped = block;
+  if (model_.directions.defined()) {
+    if (!directions_.defined() || directions_.scalar_type() != block.scalar_type()) {
+      directions_ = model_.directions.to(block.scalar_type());
+    }
+    mapped = block.mm(directions_);
+  }
   if (!model_.encoder) {
     return mapped;
   }
@@ -153,10 +196,9 @@ torch::Tensor FeatureRows::map(const torch::Tensor& block) const {
 
 torch::Tensor FeatureRows::read(RowRange range, torch::ScalarType type) const {
   const auto rows = rows_.read(range, type);
-  if (!model_.directions.defined() && !model_.encoder) {
+  if (!maps()) {
     return rows;
   }
-  constexpr std::int64_t kBlock = SubspaceAssigner::kBlock;
   const torch::NoGradGuard no_grad;
   auto result = torch::empty({range.size(), features()}, type);
   const std::int64_t first = first_row_ + range.begin;
@@ -174,6 +216,32 @@ torch::Tensor FeatureRows::read(RowRange range, torch::ScalarType type) const {
       to.copy_(map(block).narrow(0, begin - start, count));
     }
     begin += count;
+  }
+  return result;
+}
+
+torch::Tensor FeatureRows::read_at(const std::vector<std::int64_t>& positions,
+                                   torch::ScalarType type) const {
+  const auto rows = rows_.read_at(positions, type);
+  if (!maps()) {
+    return rows;
+  }
+  const torch::NoGradGuard no_grad;
+  // Which of `positions` lie in each block, and where in it.
+  std::map<std::int64_t, std::pair<std::vector<std::int64_t>, std::vector<std::int64_t>>> blocks;
+  for (std::int64_t i = 0; i < std::ssize(positions); ++i) {
+    const std::int64_t index = first_row_ + positions[i];
+    auto& [chosen, places] = blocks[index / kBlock];
+    chosen.push_back(i);
+    places.push_back(index % kBlock);
+  }
+  auto result = torch::empty({rows.size(0), features()}, type);
+  for (const auto& [number, members] : blocks) {
+    const auto chosen = torch::tensor(members.first, torch::kInt64);
+    const auto places = torch::tensor(members.second, torch::kInt64);
+    auto block = torch::zeros({kBlock, rows.size(1)}, rows.options());
+    block.index_copy_(0, places, rows.index_select(0, chosen));
+    result.index_copy_(0, chosen, map(block).index_select(0, places));
   }
   return result;
 }

@@ -33,7 +33,9 @@ struct SubspaceModel {
 /// [local] Writes `path` (safetensors). OutputError.
 void save_subspace_model(const std::filesystem::path& path, const SubspaceModel& model);
 
-/// [local] InputError for a file that is no such model, names path and what is wrong.
+/// [local] InputError for a file that is no such model, or one whose parts do not fit each other
+/// (shapes, bases that are not orthonormal, numbers that are not finite); names path and what is
+/// wrong.
 SubspaceModel load_subspace_model(const std::filesystem::path& path);
 
 /// The rows of a file (a provider of them, scaled already) as features before they are scaled to
@@ -45,14 +47,19 @@ class FeatureRows final : public RowProvider {
   /// `first_row` is the global index of the provider's first row.
   FeatureRows(const RowProvider& rows, std::int64_t first_row, const SubspaceModel& model);
   torch::Tensor read(RowRange range, torch::ScalarType type) const override;
+  /// Every block that holds one of the rows is mapped once.
+  torch::Tensor read_at(const std::vector<std::int64_t>& positions,
+                        torch::ScalarType type) const override;
   bool reads_beside_others() const override { return rows_.reads_beside_others(); }
 
  private:
+  bool maps() const { return model_.directions.defined() || model_.encoder; }
   torch::Tensor map(const torch::Tensor& block) const;
 
   const RowProvider& rows_;
   std::int64_t first_row_;
   const SubspaceModel& model_;
+  mutable torch::Tensor directions_;  // the model's, in the type that was last asked for
 };
 
 }  // namespace eigenscale

@@ -45,7 +45,8 @@ class Refiner {
         features_(bases.size(1)),
         dimension_(bases.size(2)),
         options_(options),
-        moments_(SubspaceSums::by_moments(clusters_, features_)) {
+        moments_(SubspaceSums::by_moments(clusters_, features_)),
+        keep_rows_(SubspaceSums::by_rows(communicator, stream_.rows(), clusters_, features_)) {
     result_.bases = bases;
     if (!moments_) {
       directions_ = extend(bases, iterated_columns(features_, dimension_));
@@ -91,7 +92,7 @@ class Refiner {
 
   /// Assigns all rows by the present bases and adds up the sums of the next.
   std::pair<SubspaceSums, RefinementPass> walk(std::int64_t pass) {
-    SubspaceSums sums(clusters_, features_, directions_);
+    SubspaceSums sums(clusters_, features_, directions_, keep_rows_);
     const SubspaceAssigner assigner(result_.bases);
     auto sizes = torch::zeros({clusters_}, torch::kFloat64);
     double objective = 0;
@@ -148,8 +149,8 @@ class Refiner {
 
   /// Takes the next bases; returns the number of clusters that had too few rows.
   std::int64_t update(torch::Tensor next) {
-    const auto starved = refill_starved_clusters(communicator_, rows_, first_row_,
-                                                 result_.residuals, result_.sizes, next);
+    const auto starved = refill_starved_clusters(
+        communicator_, rows_, first_row_, result_.residuals, result_.sizes, dimension_, next);
     result_.bases = next.narrow(2, 0, dimension_).to(result_.bases.scalar_type()).contiguous();
     if (!moments_) {
       directions_ = next;
@@ -164,6 +165,7 @@ class Refiner {
   std::int64_t clusters_, features_, dimension_;
   RefinementOptions options_;
   bool moments_;
+  bool keep_rows_;
   torch::Tensor directions_;
   Refinement result_;
 };
@@ -190,7 +192,8 @@ torch::Tensor fit_subspaces(const Communicator& communicator, const RowProvider&
   }
   const RowStream stream(communicator, rows, {.type = type});
   for (int iteration = 0; iteration < (moments ? 1 : kIterations); ++iteration) {
-    SubspaceSums sums(clusters, features, bases);
+    SubspaceSums sums(clusters, features, bases,
+                      SubspaceSums::by_rows(communicator, stream.rows(), clusters, features));
     stream.for_each_piece([&](const RowPiece& piece) {
       sums.add(piece.rows.contiguous(), labels.narrow(0, piece.range.begin, piece.range.size()));
     });

@@ -48,13 +48,20 @@ SortedRows sort_by_label(const torch::Tensor& rows, const std::int64_t* labels,
 
 }  // namespace
 
-SubspaceSums::SubspaceSums(std::int64_t clusters, std::int64_t features, torch::Tensor directions)
+SubspaceSums::SubspaceSums(std::int64_t clusters, std::int64_t features, torch::Tensor directions,
+                           bool keep_rows)
     : clusters_(clusters),
       features_(features),
       directions_(std::move(directions)),
-      values_(
-          torch::zeros({clusters, features, directions_.defined() ? directions_.size(2) : features},
-                       torch::kFloat64)) {}
+      keep_rows_(keep_rows && !directions_.defined()),
+      values_(torch::zeros({keep_rows_ ? 0 : clusters, features,
+                            directions_.defined() ? directions_.size(2) : features},
+                           torch::kFloat64)) {}
+
+bool SubspaceSums::by_rows(const Communicator& communicator, std::int64_t rows,
+                           std::int64_t clusters, std::int64_t features) {
+  return communicator.size() == 1 && rows < clusters * features && by_moments(clusters, features);
+}
 
 bool SubspaceSums::by_moments(std::int64_t clusters, std::int64_t features) {
   return clusters * features * features <= kMostMoments;
@@ -64,6 +71,11 @@ void SubspaceSums::add(const torch::Tensor& rows, const torch::Tensor& labels) {
   const TraceSpan span("sum products");
   const torch::NoGradGuard no_grad;
   const auto* label = labels.data_ptr<std::int64_t>();
+  if (keep_rows_) {
+    kept_rows_.push_back(rows);
+    kept_labels_.push_back(labels);
+    return;
+  }
   if (directions_.defined() || features_ > kFewFeatures) {
     add_sorted(rows, label);
   } else if (rows.scalar_type() == torch::kFloat64) {
@@ -106,6 +118,29 @@ void SubspaceSums::add_sorted(const torch::Tensor& rows, const std::int64_t* lab
   }
 }
 
+/// R^T R and R R^T have the same eigenvalues; of the smaller one the vectors u lead to R^T u / |R^T
+/// u|.
+void SubspaceSums::leading_of_rows(const torch::Tensor& rows, torch::Tensor basis,
+                                   torch::Tensor spectrum) const {
+  // Below it rounding would leave the vectors less than orthogonal.
+  constexpr double kIndependent = 1e-6;
+  const std::int64_t columns = basis.size(1);
+  const auto wide = rows.to(torch::kFloat64);
+  if (columns <= wide.size(0) && wide.size(0) < features_) {
+    const std::int64_t count = std::min(wide.size(0), spectrum.size(0));
+    const auto eigen = symmetric_eigen(wide.mm(wide.t()), count);
+    const auto leading = eigen.values.narrow(0, 0, columns);
+    if (leading[columns - 1].item<double>() > kIndependent * leading[0].item<double>()) {
+      basis.copy_(wide.t().mm(eigen.vectors.narrow(1, 0, columns)) / leading.sqrt());
+      spectrum.narrow(0, 0, count).copy_(eigen.values.clamp_min(0));
+      return;
+    }
+  }
+  const auto eigen = symmetric_eigen(wide.t().mm(wide), spectrum.size(0));
+  basis.copy_(eigen.vectors.narrow(1, 0, columns));
+  spectrum.copy_(eigen.values.clamp_min(0));
+}
+
 SubspaceSums::Directions SubspaceSums::directions(const Communicator& communicator,
                                                   std::int64_t columns,
                                                   std::int64_t energies) const {
@@ -119,11 +154,19 @@ SubspaceSums::Directions SubspaceSums::directions(const Communicator& communicat
   on_all_ranks(
       communicator,
       [&] {
+        SortedRows kept;
+        if (keep_rows_) {
+          const auto labels = torch::cat(kept_labels_);
+          kept = sort_by_label(torch::cat(kept_rows_), labels.data_ptr<std::int64_t>(), clusters_);
+        }
         for (std::int64_t k = own.begin; k < own.end; ++k) {
           auto row = packed[k - own.begin];
           auto basis = row.narrow(0, 0, features_ * columns).view({features_, columns});
           auto spectrum = row.narrow(0, features_ * columns, energies);
-          if (directions_.defined()) {
+          if (keep_rows_) {
+            leading_of_rows(kept.rows.narrow(0, kept.begin[k], kept.begin[k + 1] - kept.begin[k]),
+                            basis, spectrum);
+          } else if (directions_.defined()) {
             // The left singular vectors of Y = G V span what G V spans, the largest images first.
             const auto [u, s, v] = torch::linalg_svd(values_[k], false);
             basis.copy_(u.narrow(1, 0, columns));

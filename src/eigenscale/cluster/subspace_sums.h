@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "eigenscale/comm/communicator.h"
 
@@ -16,21 +17,31 @@ namespace eigenscale {
 ///
 /// in double, of products in the rows' precision. The first where K d^2 is at most kMostMoments
 /// numbers (256 MiB), the second above, with V_k of a few columns more than s.
+///
+/// Where one rank has all rows and clusters have fewer of them than features, the rows are kept
+/// instead, and the moments' eigenvectors are found by way of n_k x n_k inner products.
 class SubspaceSums {
  public:
   static constexpr std::int64_t kMostMoments = std::int64_t{1} << 25;
   static constexpr std::int64_t kMoreColumns = 4;
 
-  /// [local] `directions` is K x d x c, V_k; undefined: moments.
-  SubspaceSums(std::int64_t clusters, std::int64_t features, torch::Tensor directions = {});
+  /// [local] `directions` is K x d x c, V_k; undefined: moments, or kept rows if `keep_rows`.
+  SubspaceSums(std::int64_t clusters, std::int64_t features, torch::Tensor directions = {},
+               bool keep_rows = false);
 
   /// [local] Whether K subspaces of d features are updated by moments.
   static bool by_moments(std::int64_t clusters, std::int64_t features);
 
+  /// [local] Whether so many rows of all ranks are better kept: on one rank, on average fewer in a
+  /// cluster than features.
+  static bool by_rows(const Communicator& communicator, std::int64_t rows, std::int64_t clusters,
+                      std::int64_t features);
+
   /// [local] Adds m x d contiguous rows with their labels (int64). Rows of zeros add nothing.
   void add(const torch::Tensor& rows, const torch::Tensor& labels);
 
-  /// The sums of this rank: one flat double tensor, to be summed over ranks in place.
+  /// The sums of this rank: one flat double tensor, to be summed over ranks in place; empty where
+  /// rows are kept.
   const torch::Tensor& values() const { return values_; }
 
   struct Directions {
@@ -48,9 +59,14 @@ class SubspaceSums {
   void add_few_features(const torch::Tensor& rows, const std::int64_t* labels);
   void add_sorted(const torch::Tensor& rows, const std::int64_t* labels);
 
+  void leading_of_rows(const torch::Tensor& rows, torch::Tensor basis,
+                       torch::Tensor spectrum) const;
+
   std::int64_t clusters_;
   std::int64_t features_;
   torch::Tensor directions_;
+  bool keep_rows_;
+  std::vector<torch::Tensor> kept_rows_, kept_labels_;
   torch::Tensor values_;  // K x d x d, lower triangles, or K x d x c
 };
 

@@ -90,9 +90,17 @@ UnitRows::UnitRows(const RowProvider& rows, double constant)
       constant_(constant) {}
 
 torch::Tensor UnitRows::read(RowRange range, torch::ScalarType type) const {
-  const auto inner = rows_.read(range, type);
-  auto result = torch::empty({range.size(), features()}, type);
-  result.narrow(1, 0, rows_.features()).copy_(inner);
+  return unit(rows_.read(range, type));
+}
+
+torch::Tensor UnitRows::read_at(const std::vector<std::int64_t>& positions,
+                                torch::ScalarType type) const {
+  return unit(rows_.read_at(positions, type));
+}
+
+torch::Tensor UnitRows::unit(const torch::Tensor& rows) const {
+  auto result = torch::empty({rows.size(0), features()}, rows.scalar_type());
+  result.narrow(1, 0, rows_.features()).copy_(rows);
   if (constant_ != 0) {
     result.select(1, rows_.features()).fill_(constant_);
   }

@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "eigenscale/data/row_provider.h"
 
@@ -24,9 +25,13 @@ class UnitRows final : public RowProvider {
   /// not contain the origin.
   explicit UnitRows(const RowProvider& rows, double constant = 0);
   torch::Tensor read(RowRange range, torch::ScalarType type) const override;
+  torch::Tensor read_at(const std::vector<std::int64_t>& positions,
+                        torch::ScalarType type) const override;
   bool reads_beside_others() const override { return rows_.reads_beside_others(); }
 
  private:
+  torch::Tensor unit(const torch::Tensor& rows) const;
+
   const RowProvider& rows_;
   double constant_;
 };

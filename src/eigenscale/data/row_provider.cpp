@@ -49,4 +49,9 @@ torch::Tensor MemoryRows::read(RowRange range, torch::ScalarType type) const {
   return values_.narrow(0, range.begin, range.size()).to(type);
 }
 
+torch::Tensor MemoryRows::read_at(const std::vector<std::int64_t>& positions,
+                                  torch::ScalarType type) const {
+  return values_.index_select(0, torch::tensor(positions, torch::kInt64)).to(type);
+}
+
 }  // namespace eigenscale

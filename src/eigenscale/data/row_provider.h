@@ -25,8 +25,10 @@ class RowProvider {
   /// `type`; finite. Not to be changed: it may be the provider's own memory. InputError.
   virtual torch::Tensor read(RowRange range, torch::ScalarType type) const = 0;
 
-  /// [local] The rows at `positions`, in that order; one read for each run of neighbours.
-  torch::Tensor read_at(const std::vector<std::int64_t>& positions, torch::ScalarType type) const;
+  /// [local] The rows at `positions`, in that order, as `read` gives them, to the bit; here with
+  /// one read for each run of neighbours. InputError.
+  virtual torch::Tensor read_at(const std::vector<std::int64_t>& positions,
+                                torch::ScalarType type) const;
 
   /// True when a thread may read while others do anything else but read from this provider.
   virtual bool reads_beside_others() const { return true; }
@@ -58,6 +60,8 @@ class MemoryRows final : public RowProvider {
  public:
   explicit MemoryRows(const torch::Tensor& rows);
   torch::Tensor read(RowRange range, torch::ScalarType type) const override;
+  torch::Tensor read_at(const std::vector<std::int64_t>& positions,
+                        torch::ScalarType type) const override;
 
  private:
   torch::Tensor values_;
