@@ -17,8 +17,8 @@ using test::world;
 const std::map<std::string, Suite::Size> kSmall = {
     {"allreduce", {4000}},         {"eigen", {60, 6}},       {"gemm", {70}},
     {"whiten", {200, 12}},         {"train-step", {32, 16}}, {"self-expression", {50, 8}},
-    {"subspaces", {300, 9, 3, 2}}, {"kmeans", {300, 9, 3}}, {"fine-tuning", {400}},   {"convolution", {1, 4}},
-    {"whitening-layer", {8}},
+    {"subspaces", {300, 9, 3, 2}}, {"kmeans", {300, 9, 3}},  {"fine-tuning", {400}},
+    {"convolution", {1, 4}},       {"whitening-layer", {8}},
 };
 
 class EverySuite : public testing::TestWithParam<std::string> {};
