@@ -89,6 +89,8 @@ ClusteringRunOptions clustering_options(const ProgramOptions& options) {
   options.read("refine", run.refine);
   options.read("landmarks", run.landmarks);
   options.read("landmark-draws", run.landmark_draws);
+  run.snapshots = {.interval = options.get<double>("checkpoint-interval"),
+                   .time_limit = options.get<double>("time-limit")};
   run.affine = options.get<bool>("affine");
   clustering.ablation = !options.get<bool>("no-ablation");
   clustering.assignment = options.is("label-assignment", "discretize")

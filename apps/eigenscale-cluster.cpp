@@ -9,7 +9,7 @@ using namespace eigenscale;
 // clang-format off
 ProgramOptions describe_options() {
   ProgramOptions options("eigenscale-cluster", "deep subspace clustering, on one rank or many",
-                         ProgramOptions::Output::kRun);
+                         ProgramOptions::Output::kResumableRun);
   options.group("Data")
       ("data", texts(), "samples: .npy, .h5:dataset, IDX[.gz], CIFAR .bin; several times: the rows of "
        "one file behind those of the other")
@@ -53,6 +53,12 @@ ProgramOptions describe_options() {
        "exactly this many; without it until the loss rests (docs/clustering.md)")
       ("finetune-steps", whole(0), "steps with the coefficients")
       ("pretrained", text(), "safetensors file of a pre-trained autoencoder");
+  options.group("Checkpoints")
+      ("checkpoint-interval", real(0)->default_value(60),
+       "seconds between checkpoints within a phase, beside those at the end of each; 0: after every "
+       "pass or step")
+      ("time-limit", real(0)->default_value(0),
+       "seconds after which to write a checkpoint and end with 75; 0: none");
   options.group("Execution")
       ("grid", text(), "process grid PRxPC of the coefficients")
       ("precision", one_of({"float", "double"})->default_value("float"), "float or double");

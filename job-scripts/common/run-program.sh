@@ -106,7 +106,7 @@ ask_program() {
   else # no single processes on this host
     say "'$program --help' does not run here alone: ${help##*$'\n'}"
     can_resume=no
-    [[ $program != */eigenscale-train ]] || can_resume=yes
+    [[ ! $program =~ /eigenscale-(train|cluster)$ ]] || can_resume=yes
     can_limit_time=$can_resume
   fi
 }

@@ -35,8 +35,8 @@ std::vector<FineTuningStep> train(const Communicator& communicator,
                                   .initial = settings.initial_coefficient,
                                   .adam = {}});
   std::vector<FineTuningStep> history;
-  fine_tune(communicator, autoencoder, self_expression, own_columns, settings, {},
-            [&](const FineTuningStep& step) {
+  fine_tune(communicator, autoencoder, self_expression, own_columns, settings, {}, {},
+            [&](const FineTuningStep& step, const FineTuningProgress&) {
               history.push_back(step);
               return true;
             });

@@ -87,8 +87,8 @@ LandmarkModel find(const Communicator& communicator, const Union& data, std::int
   clustering.closed_form = true;
   clustering.settings = landmark_settings(landmarks, data.clusters, {});
   return cluster_landmarks(communicator, partition, rows, clustering,
-                           {.landmarks = landmarks, .draws = draws, .dimension = dimension},
-                           [](const std::string&) {});
+                           {.landmarks = landmarks, .draws = draws, .dimension = dimension}, {},
+                           {[](const std::string&) {}, [](const StartLabels&) {}});
 }
 
 TEST(LandmarkClustering, FindsTheSubspacesOfAllRows) {

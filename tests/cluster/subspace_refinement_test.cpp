@@ -193,6 +193,54 @@ TEST(SubspaceRefinement, RankCountDoesNotChangeLabels) {
   EXPECT_EQ(found.passes.size(), reference.passes.size());
 }
 
+/// Where the refinement stands behind a pass, at which it is ended.
+RefinementProgress interrupted(const RowProvider& rows, const RefinementProgress& from,
+                               std::size_t pass) {
+  struct Interruption {};
+  RefinementProgress found;
+  const auto end = [&](const RefinementProgress& progress) {
+    if (progress.passes.size() == pass) {
+      found = progress;
+      throw Interruption();
+    }
+  };
+  EXPECT_THROW(refine_subspaces(world(), rows, from, {}, end), Interruption);
+  return found;
+}
+
+/// From a random start, which takes its time.
+void goes_on_to_the_same_bits(const Union& data, std::int64_t clusters, std::int64_t dimension) {
+  const MemoryRows rows(own(data.rows));
+  RefinementProgress start;
+  start.bases = random_bases(clusters, rows.features(), dimension, 1, data.rows.scalar_type());
+  const auto whole = refine_subspaces(world(), rows, start, {}, {});
+  ASSERT_GE(whole.passes.size(), 4U);
+  for (const std::size_t pass : {std::size_t{1}, whole.passes.size() - 2}) {
+    // Interrupted once more in the pass behind.
+    const auto twice = interrupted(rows, interrupted(rows, start, pass), pass + 1);
+    const auto parts = refine_subspaces(world(), rows, twice, {}, {});
+    EXPECT_TRUE(parts.bases.equal(whole.bases)) << "pass " << pass;
+    EXPECT_TRUE(parts.spectra.equal(whole.spectra));
+    EXPECT_TRUE(parts.labels.equal(whole.labels));
+    EXPECT_TRUE(parts.residuals.equal(whole.residuals));
+    ASSERT_EQ(parts.passes.size(), whole.passes.size());
+    for (std::size_t i = 0; i < whole.passes.size(); ++i) {
+      EXPECT_EQ(parts.passes[i].objective, whole.passes[i].objective);
+      EXPECT_EQ(parts.passes[i].changed, whole.passes[i].changed);
+    }
+  }
+}
+
+TEST(SubspaceRefinement, GoesOnFromAnyPassToTheSameBits) {
+  goes_on_to_the_same_bits(subspace_union(2500, 9, 6, 5, 0.1, torch::kFloat32), 5, 6);
+}
+
+TEST(SubspaceRefinement, GoesOnWhereDirectionsAreIterated) {
+  const auto data = subspace_union(300, 3400, 3, 3, 0.3, torch::kFloat32);
+  ASSERT_FALSE(SubspaceSums::by_moments(3, 3400));
+  goes_on_to_the_same_bits(data, 3, 3);
+}
+
 TEST(SubspaceRefinement, ZeroRowsTakeNoPart) {
   auto data = subspace_union(1200, 9, 3, 3, 0, torch::kFloat32);
   data.rows.narrow(0, 100, 300).zero_();

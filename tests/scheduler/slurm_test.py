@@ -1,6 +1,7 @@
 """job-scripts/slurm/run.sbatch under a real Slurm of two pretend nodes: stopped by the time limit,
 queued again, going on to the same weights as a run that nobody interrupts."""
 
+import glob
 import os
 import re
 import shutil
@@ -45,9 +46,8 @@ class SlurmTest(program.ProgramTest):
         return training.call(SLURM, "exec", *command,
                              environment={**self.environment, **environment})
 
-    def submit(self, *options, sbatch=("-N2", "-n2"), **environment):
-        job = self.slurm("sbatch", "--parsable", *sbatch, SCRIPT, "eigenscale-train", *options,
-                         **environment)
+    def submit(self, *options, sbatch=("-N2", "-n2"), name="eigenscale-train", **environment):
+        job = self.slurm("sbatch", "--parsable", *sbatch, SCRIPT, name, *options, **environment)
         self.addCleanup(self.slurm, "scancel", job.strip())
         return job.strip()
 
@@ -106,6 +106,27 @@ class SlurmTest(program.ProgramTest):
         self.assertEqual(self.field(job, "Restarts"), str(stops), log)
         self.assertEqual(training.hosts("parts"), ["n1", "n2"], log)
         self.assertEqual(training.model("parts"), training.model("whole"), log)
+
+    def test_clustering_is_signalled_queued_again_and_ends_with_the_same_labels(self):
+        numbers, _ = program.subspace_points(600)
+        program.write_npy("points.npy", (600, 12), numbers)
+        # Fine-tuning takes long enough for a signal, and every step writes a checkpoint.
+        options = ["--data", "points.npy", "--clusters", 3, "--self-expression", "full",
+                   "--finetune-steps", 60, "--checkpoint-interval", 0, "--progress", "never"]
+        whole = program.run("eigenscale-cluster", *options, "--output", "whole", ranks=4)
+        self.assertEqual(whole.code, 0, whole.errors)
+        job = self.submit(*options, "--output", "parts", name="eigenscale-cluster",
+                          sbatch=("-N2", "-n4", "--time=3", "--signal=B:USR1@20"))
+        self.wait(job, lambda: glob.glob("parts/checkpoints/part-*"), "wrote a checkpoint", 60)
+        self.slurm("scancel", "--batch", "--signal=USR1", job)  # as Slurm itself before the limit
+        log = self.wait_for_end(job, "COMPLETED", 0, seconds=180)
+        self.assertEqual(log.count("stopped on request with a complete checkpoint"), 1, log)
+        self.assertEqual(log.count("queueing the job again"), 1, log)
+        self.assertEqual(log.count("going on from"), 1, log)
+        self.assertEqual(self.field(job, "Restarts"), "1", log)
+        self.assertEqual(training.hosts("parts"), ["n1", "n1", "n2", "n2"], log)
+        for name in ("labels.npy", "embedding.npy", "metrics.jsonl"):
+            self.assertEqual(training.read("parts", name), training.read("whole", name), name)
 
     def test_own_time_limit_with_mpirun_ends_after_the_last_restart(self):
         job = self.submit(*self.options, "--epochs", 100000, "--time-limit", 3, "--output", "run",

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <limits>
 
@@ -63,6 +64,83 @@ TEST(PretrainingTest, DependsNeitherOnRanksNorOnChunks) {
       EXPECT_NEAR(actual[i], expected[i], 1e-10 * expected[i]) << "epoch " << i + 1;
     }
   }
+}
+
+struct Interruption {};
+
+/// Pre-training that is interrupted in some of its epochs, each time behind a checkpoint, and goes
+/// on; the epochs it reports are those that a log would keep.
+PretrainingResult pretrain_in_parts(Autoencoder& network, const torch::Tensor& rows,
+                                    PretrainingOptions options,
+                                    const std::vector<std::size_t>& interruptions,
+                                    std::vector<EpochReport>& reports) {
+  for (const std::size_t epoch : interruptions) {
+    Autoencoder lost(network.specification(), network.precision(), options.seed);
+    EXPECT_THROW(pretrain(test::world(), lost, rows, options,
+                          [&](const EpochReport& report) -> bool {
+                            if (reports.size() == epoch) {
+                              throw Interruption();
+                            }
+                            reports.push_back(report);
+                            return true;
+                          }),
+                 Interruption);
+    options.checkpoints.resume = true;
+    EXPECT_EQ(pretraining_epochs_done(test::world(), options.checkpoints.directory,
+                                      options.batch_size > 0),
+              static_cast<std::int64_t>(reports.size()));
+  }
+  return pretrain(test::world(), network, rows, options, [&](const EpochReport& report) {
+    reports.push_back(report);
+    return true;
+  });
+}
+
+void goes_on_to_the_same_weights(PretrainingOptions options,
+                                 const std::vector<std::size_t>& interruptions) {
+  const test::SharedDirectory folder;
+  const auto rows = own(synthetic_rows(23, 100));
+  const auto specification = convolutional({3, 2}, {3, 5}, 10);
+  Autoencoder through(specification, torch::kFloat64, options.seed);
+  std::vector<EpochReport> expected;
+  const auto result =
+      pretrain(test::world(), through, rows, options, [&](const EpochReport& report) {
+        expected.push_back(report);
+        return true;
+      });
+  options.checkpoints.directory = folder.path();
+  options.checkpoints.interval = 0;
+  Autoencoder parts(specification, torch::kFloat64, options.seed);
+  std::vector<EpochReport> reports;
+  const auto last = pretrain_in_parts(parts, rows, options, interruptions, reports);
+  EXPECT_EQ(last.stopped_by, result.stopped_by);
+  EXPECT_EQ(last.last.initialization, result.last.initialization);
+  ASSERT_EQ(reports.size(), expected.size());
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_EQ(reports[i].loss, expected[i].loss) << "epoch " << i;
+  }
+  for (std::size_t i = 0; i < through.parameters().size(); ++i) {
+    EXPECT_TRUE(through.parameters()[i].equal(parts.parameters()[i]));
+  }
+}
+
+TEST(PretrainingTest, InterruptedInitializationsGoOnToTheSameWeights) {
+  PretrainingOptions options;
+  options.max_epochs = 60;
+  options.initializations = 3;
+  options.trial_epochs = 10;
+  options.minimum_improvement = 0.02;
+  options.plateau_window = 8;
+  options.plateau_first_epoch = 20;
+  // In the first trial, at the end of the second, in the third, and when the leader goes on.
+  goes_on_to_the_same_weights(options, {4, 20, 25, 33});
+}
+
+TEST(PretrainingTest, InterruptedBatchesGoOnToTheSameWeights) {
+  PretrainingOptions options;
+  options.max_epochs = 12;
+  options.batch_size = 8;
+  goes_on_to_the_same_weights(options, {2, 3, 5});
 }
 
 TEST(PretrainingTest, RepeatsBitForBit) {

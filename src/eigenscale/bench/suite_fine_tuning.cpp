@@ -109,8 +109,8 @@ std::vector<Contender> fine_tuning_contenders(const Communicator& world, const S
            [&world, problem, autoencoder, self_expression, columns] {
              auto settings = problem->settings;
              settings.finetune_steps = 3;
-             fine_tune(world, *autoencoder, *self_expression, columns, settings, {},
-                       [](const FineTuningStep&) { return true; });
+             fine_tune(world, *autoencoder, *self_expression, columns, settings, {}, {},
+                       [](const FineTuningStep&, const FineTuningProgress&) { return true; });
            },
        .flop = 3 * flop,
        .limit = "sgemm"}};

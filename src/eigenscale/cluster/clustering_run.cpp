@@ -6,12 +6,16 @@
 
 #include "eigenscale/cluster/assignment_run.h"
 #include "eigenscale/cluster/clustering_report.h"
+#include "eigenscale/cluster/clustering_setting.h"
+#include "eigenscale/cluster/clustering_snapshots.h"
 #include "eigenscale/cluster/clustering_summary.h"
 #include "eigenscale/cluster/distinct_rows.h"
 #include "eigenscale/cluster/encoder_preparation.h"
+#include "eigenscale/cluster/encoder_snapshot.h"
 #include "eigenscale/cluster/landmark_run.h"
 #include "eigenscale/cluster/memory_estimate.h"
 #include "eigenscale/comm/agreement.h"
+#include "eigenscale/core/clock.h"
 #include "eigenscale/core/log.h"
 #include "eigenscale/data/label_names.h"
 #include "eigenscale/data/npy_file.h"
@@ -81,8 +85,12 @@ void warn(Run& run, const ClusteringOptions& options, const ClusteringResult& re
 class ClusteringRun {
  public:
   ClusteringRun(const Communicator& world, const RunOptions& run,
-                const ClusteringRunOptions& options)
-      : world_(world), options_(options), run_(world, run) {}
+                const ClusteringRunOptions& options, const SelfExpressionChoice& choice)
+      : world_(world),
+        options_(options),
+        choice_(choice),
+        begin_(now_seconds()),
+        run_(world, run) {}
 
   void run() {
     run_.phase("read");
@@ -101,15 +109,21 @@ class ClusteringRun {
       require_memory_for_coefficients(world_, samples.partition.rows(), clustering.closed_form,
                                       clustering.precision);
     }
-    run_.claim({.inputs = options_.inputs(clustering.pretrained),
-                .outputs = {"labels.npy", "embedding.npy", "pretrained.safetensors"}});
-    run_.open_log();
+    run_.claim(
+        {.inputs = options_.inputs(clustering.pretrained),
+         .outputs = {"labels.npy", "embedding.npy", "pretrained.safetensors", "checkpoints"}});
+    snapshots_.emplace(
+        world_, run_,
+        clustering_setting(options_, settings_, choice_, samples.partition.rows(), samples.shape),
+        begin_, options_.snapshots);
+    open_log(clustering.autoencoder.kind != EncoderKind::kNone);
     log_info("{} samples of {} numbers in {} clusters on {} ranks, grid {}x{}, {} threads each",
              samples.partition.rows(), clustering.autoencoder.features, clustering.clusters,
              world_.size(), clustering.grid_rows, clustering.grid_columns,
              torch::get_num_threads());
 
-    ClusteringResult result = cluster_samples(world_, samples, classes, clustering, events());
+    ClusteringResult result =
+        cluster_samples(world_, samples, classes, clustering, events(), &*snapshots_);
     run_.phase("write");
     write_npy(world_, run_.file("labels.npy"), result.labels);
     write_npy(world_, run_.file("embedding.npy"), result.embedding);
@@ -153,6 +167,30 @@ class ClusteringRun {
     return clustering;
   }
 
+  /// The lines that stay are what the report draws.
+  void open_log(bool has_encoder_phase) {
+    const bool pretrains = has_encoder_phase && !has_encoder(*snapshots_);
+    snapshots_->open_log(
+        pretrains && run_.options().resume
+            ? pretraining_epochs_done(world_, run_.file("checkpoints"),
+                                      settings_.pretrain_batch > 0)
+            : 0,
+        [this](const nlohmann::json& line) {
+          if (line.at("phase") == "pretrain") {
+            history_.epochs.push_back({.initialization = line.at("initialization"),
+                                       .epoch = line.at("epoch"),
+                                       .loss = line.at("loss"),
+                                       .rmse = line.at("rmse")});
+          } else if (line.at("phase") == "finetune") {
+            history_.steps.push_back({.step = line.at("step"),
+                                      .reconstruction = line.at("reconstruction"),
+                                      .self_expression = line.at("self_expression"),
+                                      .coefficient_penalty = line.at("coefficient_penalty"),
+                                      .loss = line.at("loss")});
+          }
+        });
+  }
+
   ClusteringEvents events() {
     ClusteringEvents events;
     events.phase = [this](const std::string& phase) { run_.phase(phase); };
@@ -192,7 +230,10 @@ class ClusteringRun {
 
   const Communicator& world_;
   const ClusteringRunOptions& options_;
+  SelfExpressionChoice choice_;
+  double begin_;
   Run run_;
+  std::optional<ClusteringSnapshots> snapshots_;
   ClusteringSettings settings_;
   ClusteringHistory history_;
 };
@@ -213,8 +254,7 @@ ExitCode run_clustering(const Communicator& world, const RunOptions& run,
   auto all = options;
   all.clustering.closed_form = choice.closed_form;
   all.clustering.landmarks = choice.codes ? choice.count : 0;
-  ClusteringRun(world, run, all).run();
-  return ExitCode::kDone;
+  return end_at_stop([&] { ClusteringRun(world, run, all, choice).run(); });
 }
 
 }  // namespace eigenscale

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "eigenscale/cluster/clustering_snapshots.h"
 #include "eigenscale/cluster/pipeline.h"
 #include "eigenscale/comm/communicator.h"
 #include "eigenscale/core/errors.h"
@@ -24,7 +25,8 @@ struct ClusteringRunOptions {
   std::int64_t landmarks = 0;            ///< 0: by the number of samples
   std::int64_t landmark_draws = 3;
   bool affine = false;  ///< subspaces need not contain the origin
-  std::string assign;   ///< directory of the run whose model labels the data; empty: cluster
+  SnapshotOptions snapshots;
+  std::string assign;  ///< directory of the run whose model labels the data; empty: cluster
   /// Settings and grid in it are filled in by the run.
   ClusteringOptions clustering;
 

@@ -83,6 +83,7 @@ std::optional<PretrainingResult> prepare_encoder(
     pretraining.initializations = kInitializations;
   }
   pretraining.seed = options.seed;
+  pretraining.checkpoints = options.checkpoints;
   return pretrain(world, autoencoder, rows, pretraining, on_epoch);
 }
 

@@ -30,6 +30,7 @@ struct EncoderPreparation {
   bool stop_on_plateau = true;
   std::int64_t batch = 0;  ///< samples of a step; 0: all
   std::uint64_t seed = 1;
+  PretrainingCheckpoints checkpoints;
 };
 
 /// [collective] Loads the autoencoder's weights, or trains it to reconstruct the rows (n_p x D of

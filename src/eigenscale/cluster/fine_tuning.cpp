@@ -15,15 +15,33 @@ double sum_of_squares(const torch::Tensor& values) {
   return torch::dot(values.flatten(), values.flatten()).item<double>();
 }
 
+FineTuningProgress progress_of(DataParallelStep& optimiser, std::int64_t step) {
+  return {step, optimiser.optimizer().moments(), optimiser.reducer().order(),
+          optimiser.reducer().order_is_final()};
+}
+
+void go_on(DataParallelStep& optimiser, const FineTuningProgress& from) {
+  if (from.step == 0) {
+    return;
+  }
+  for (std::size_t i = 0; i < from.moments.size(); ++i) {
+    torch::Tensor(optimiser.optimizer().moments()[i]).copy_(from.moments[i]);
+  }
+  optimiser.optimizer().set_steps(from.step);
+  optimiser.reducer().set_order(from.order, from.order_is_final);
+}
+
 }  // namespace
 
-void fine_tune(const Communicator& communicator, Autoencoder& autoencoder,
-               SelfExpressiveLayer& self_expression, const torch::Tensor& columns,
-               const ClusteringSettings& settings, const AdamOptions& adam,
-               const std::function<bool(const FineTuningStep&)>& on_step) {
+void fine_tune(
+    const Communicator& communicator, Autoencoder& autoencoder,
+    SelfExpressiveLayer& self_expression, const torch::Tensor& columns,
+    const ClusteringSettings& settings, const AdamOptions& adam, const FineTuningProgress& from,
+    const std::function<bool(const FineTuningStep&, const FineTuningProgress&)>& on_step) {
   const bool has_network = autoencoder.specification().kind != EncoderKind::kNone;
   DataParallelStep optimiser(communicator, autoencoder, {.adam = adam});
-  for (std::int64_t step = 1; step <= settings.finetune_steps; ++step) {
+  go_on(optimiser, from);
+  for (std::int64_t step = from.step + 1; step <= settings.finetune_steps; ++step) {
     const TraceSpan span("fine-tuning step");
     optimiser.zero_gradients();
     const auto latent = autoencoder.encode_columns(columns);
@@ -62,7 +80,7 @@ void fine_tune(const Communicator& communicator, Autoencoder& autoencoder,
                   true);
     }
     optimiser.update();
-    if (!on_step(report)) {
+    if (!on_step(report, progress_of(optimiser, step))) {
       return;
     }
   }

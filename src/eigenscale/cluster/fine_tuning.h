@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 #include "eigenscale/cluster/presets.h"
 #include "eigenscale/cluster/self_expressive_layer.h"
@@ -22,15 +23,25 @@ struct FineTuningStep {
   double loss = 0;                 ///< their sum, the penalty weighted by w1
 };
 
+/// Where fine-tuning stands behind a step, beside weights and coefficients: what it goes on from.
+struct FineTuningProgress {
+  std::int64_t step = 0;               ///< done
+  std::vector<torch::Tensor> moments;  ///< of the network's optimiser, whole on every rank
+  std::vector<std::int64_t> order;     ///< of the gradient reducer
+  bool order_is_final = false;
+};
+
 /// [collective] Deep subspace clustering's second phase (Ji et al., NeurIPS 2017): full-batch Adam
 /// on encoder, coefficients and decoder together,
 ///   L = w0 ||X - dec(C Z)||^2 + w1 |C| + w2 / 2 ||Z - C Z||^2,   Z = enc(X),
-/// with fresh optimiser state. `columns` are the own samples as columns, D x n_p. `on_step` sees
-/// every step on all ranks and ends the training by returning false, on all ranks alike. Throws
+/// with fresh optimiser state, or that of `from`, with which network and coefficients then belong.
+/// `columns` are the own samples as columns, D x n_p. `on_step` sees every step on all ranks and
+/// ends the training by returning false, or by an exception, on all ranks alike. Throws
 /// NumericalError on all ranks when the loss is not finite, naming the step.
-void fine_tune(const Communicator& communicator, Autoencoder& autoencoder,
-               SelfExpressiveLayer& self_expression, const torch::Tensor& columns,
-               const ClusteringSettings& settings, const AdamOptions& adam,
-               const std::function<bool(const FineTuningStep&)>& on_step);
+void fine_tune(
+    const Communicator& communicator, Autoencoder& autoencoder,
+    SelfExpressiveLayer& self_expression, const torch::Tensor& columns,
+    const ClusteringSettings& settings, const AdamOptions& adam, const FineTuningProgress& from,
+    const std::function<bool(const FineTuningStep&, const FineTuningProgress&)>& on_step);
 
 }  // namespace eigenscale

@@ -60,12 +60,13 @@ class LandmarkClustering {
  public:
   LandmarkClustering(const Communicator& world, const RowPartition& partition,
                      const RowProvider& rows, const ClusteringOptions& clustering,
-                     const LandmarkOptions& options)
+                     const LandmarkOptions& options, const StartLabels& from)
       : world_(world),
         partition_(partition),
         rows_(rows),
         clustering_(clustering),
         options_(options),
+        done_(from),
         alone_(options.landmarks <= kLandmarksOfARank && !options.labels.defined()) {
     clustering_.ablation = false;
     clustering_.autoencoder = {};
@@ -75,18 +76,26 @@ class LandmarkClustering {
       clustering_.grid_rows = clustering_.grid_columns = 1;
     }
     result_.dimension = options.dimension;
+    result_.distinct_rows = from.distinct_rows;
+    if (from.starts == 0) {
+      done_.labels = torch::zeros({starts(), options.landmarks}, torch::kInt64);
+    }
   }
 
-  LandmarkModel run(const std::function<void(const std::string& phase)>& on_phase) {
-    on_phase("landmarks");
-    for (std::int64_t first = 0; first < starts(); first += starts_at_once()) {
-      cluster_starts(first);
+  LandmarkModel run(const LandmarkEvents& events) {
+    events.phase("landmarks");
+    for (std::int64_t first = 0; first < done_.starts; first += starts_at_once()) {
+      take_starts(first, done_.starts);
+    }
+    while (done_.starts < starts()) {
+      cluster_starts(done_.starts);
+      events.starts(done_);
     }
     if (result_.dimension == 0) {
-      on_phase("dimension");
+      events.phase("dimension");
       choose();
     }
-    on_phase("landmark_subspaces");
+    events.phase("landmark_subspaces");
     fit_candidates();
     compete();
     return std::move(result_);
@@ -111,12 +120,23 @@ class LandmarkClustering {
   std::int64_t starts_at_once() const { return alone_ ? world_.size() : 1; }
   RowPartition group_partition() const { return {options_.landmarks, group().size()}; }
 
-  /// Starts first, first + 1, ...: one for each rank, or one for all.
-  void cluster_starts(std::int64_t first) {
+  /// This rank's start of first, first + 1, ...: one for each rank, or one for all.
+  std::int64_t own_start(std::int64_t first) const {
+    return alone_ ? first + world_.rank() : first;
+  }
+
+  /// This rank's part of the labels of a start.
+  torch::Tensor own_labels(std::int64_t start) const {
+    const auto range = group_partition().range(group().rank());
+    return done_.labels[start].narrow(0, range.begin, range.size());
+  }
+
+  /// The landmarks of the starts from `first`, below `end`, each to the ranks that solve it.
+  torch::Tensor fetch_starts(std::int64_t first, std::int64_t end) const {
     std::vector<std::vector<std::int64_t>> wanted(world_.size());
     for (int rank = 0; rank < world_.size(); ++rank) {
       const std::int64_t number = alone_ ? first + rank : first;
-      if (number >= starts()) {
+      if (number >= end) {
         continue;
       }
       wanted[rank] =
@@ -126,11 +146,23 @@ class LandmarkClustering {
         wanted[rank] = {wanted[rank].begin() + range.begin, wanted[rank].begin() + range.end};
       }
     }
-    auto landmarks = exchange_rows(world_, partition_, rows_, wanted, clustering_.precision);
+    return exchange_rows(world_, partition_, rows_, wanted, clustering_.precision);
+  }
+
+  /// Those that have been clustered before.
+  void take_starts(std::int64_t first, std::int64_t end) {
+    const auto landmarks = fetch_starts(first, end);
+    if (const auto number = own_start(first); number < end) {
+      starts_.push_back({number, landmarks, own_labels(number)});
+    }
+  }
+
+  void cluster_starts(std::int64_t first) {
+    const auto landmarks = fetch_starts(first, starts());
     if (first == 0) {
       require_distinct(landmarks);
     }
-    const std::int64_t number = alone_ ? first + world_.rank() : first;
+    const std::int64_t number = own_start(first);
     const auto solve = [&] {
       if (number >= starts()) {
         return;
@@ -138,6 +170,7 @@ class LandmarkClustering {
       Start start{number, landmarks, {}};
       if (options_.labels.defined() && !start.by_cosines()) {
         start.labels = options_.labels;
+        own_labels(number).copy_(start.labels);
         starts_.push_back(std::move(start));
         return;
       }
@@ -145,9 +178,15 @@ class LandmarkClustering {
       clustering.cosines = start.by_cosines();
       const Samples samples{group_partition(), landmarks, {landmarks.size(1)}};
       start.labels = cluster_samples(group(), samples, std::nullopt, clustering, silent()).labels;
+      own_labels(number).copy_(start.labels);
       starts_.push_back(std::move(start));
     };
     on_every_rank(solve);
+    const std::int64_t end = std::min(first + starts_at_once(), starts());
+    // One owner each and zeros elsewhere; m numbers are nothing beside the coefficients.
+    auto labels = done_.labels.narrow(0, first, end - first);
+    world_.all_reduce(labels);
+    done_.starts = end;
   }
 
   void require_distinct(const torch::Tensor& landmarks) {
@@ -157,7 +196,7 @@ class LandmarkClustering {
                          ? std::int64_t{std::ssize(distinct_rows(landmarks, landmarks.size(0)))}
                          : std::int64_t{0};
     const auto distinct = all_reduce(world_, own);
-    result_.distinct_rows = distinct;
+    result_.distinct_rows = done_.distinct_rows = distinct;
     if (distinct < clustering_.clusters) {
       throw Error(ExitCode::kInput,
                   "--clusters is " + std::to_string(clustering_.clusters) + " but the " +
@@ -270,6 +309,7 @@ class LandmarkClustering {
   const RowProvider& rows_;
   ClusteringOptions clustering_;
   LandmarkOptions options_;
+  StartLabels done_;
   bool alone_;
   std::unique_ptr<Communicator> own_group_;
   std::vector<Start> starts_;
@@ -286,9 +326,9 @@ std::int64_t default_landmarks(std::int64_t samples, std::int64_t clusters) {
 
 LandmarkModel cluster_landmarks(const Communicator& world, const RowPartition& partition,
                                 const RowProvider& rows, const ClusteringOptions& clustering,
-                                const LandmarkOptions& options,
-                                const std::function<void(const std::string& phase)>& on_phase) {
-  return LandmarkClustering(world, partition, rows, clustering, options).run(on_phase);
+                                const LandmarkOptions& options, const StartLabels& from,
+                                const LandmarkEvents& events) {
+  return LandmarkClustering(world, partition, rows, clustering, options, from).run(events);
 }
 
 std::vector<double> sample_objectives(const Communicator& world, const RowPartition& partition,

@@ -43,6 +43,20 @@ struct LandmarkModel {
   std::int64_t distinct_rows = 0;  ///< among the landmarks of the first draw
 };
 
+/// How far the starts have come, two of each draw, the same on all ranks: what it goes on from.
+struct StartLabels {
+  std::int64_t starts = 0;         ///< that are clustered, the first ones
+  torch::Tensor labels;            ///< of the landmarks of all starts, starts x m, int64
+  std::int64_t distinct_rows = 0;  ///< see LandmarkModel
+};
+
+/// What it tells while it works, on all ranks. `starts` follows every round of starts and may end
+/// the work by an exception on all ranks.
+struct LandmarkEvents {
+  std::function<void(const std::string& phase)> phase;
+  std::function<void(const StartLabels&)> starts;
+};
+
 /// min(N, max(2000, 40 K)).
 std::int64_t default_landmarks(std::int64_t samples, std::int64_t clusters);
 
@@ -52,13 +66,13 @@ std::int64_t default_landmarks(std::int64_t samples, std::int64_t clusters);
 /// space; the subspaces are fitted to the labels of each and refined on the landmarks, and so is a
 /// random start. The candidate with the smallest objective on a sample that is the same for all
 /// wins: no reference label is seen. While m is small the starts are dealt out over the ranks, one
-/// rank solves one. `rows` are this
-/// rank's unit rows of `partition`. InputError (agreed) when there are fewer distinct landmarks
-/// than clusters.
+/// rank solves one. `rows` are this rank's unit rows of `partition`; `from` holds starts that an
+/// earlier call has clustered. InputError (agreed) when there are fewer distinct landmarks than
+/// clusters.
 LandmarkModel cluster_landmarks(const Communicator& world, const RowPartition& partition,
                                 const RowProvider& rows, const ClusteringOptions& clustering,
-                                const LandmarkOptions& options,
-                                const std::function<void(const std::string& phase)>& on_phase);
+                                const LandmarkOptions& options, const StartLabels& from,
+                                const LandmarkEvents& events);
 
 /// [collective] Mean squared distance of the rows with these ascending global indices to the
 /// nearest of the subspaces, for each of several bases (B x K x d x s): B doubles.

@@ -30,6 +30,11 @@ class LandmarkCodes final : public SelfExpressiveLayer {
   torch::Tensor backward_and_update(const torch::Tensor& gradient,
                                     const torch::Tensor& latent) override;
   double penalty() const override { return penalty_; }
+  torch::Tensor state_rows(std::size_t which) const override { return state(which); }
+  void set_state_rows(std::size_t which, const torch::Tensor& rows) override {
+    state(which).copy_(rows);
+  }
+  void set_steps(std::int64_t steps) override { steps_ = steps; }
 
   const std::vector<std::int64_t>& landmarks() const { return landmarks_; }
   /// This rank's rows of C, n_p x m; shares storage.
@@ -40,6 +45,9 @@ class LandmarkCodes final : public SelfExpressiveLayer {
  private:
   torch::Tensor gather_landmarks(const torch::Tensor& latent) const;
   void clear_own_codes();
+  torch::Tensor state(std::size_t which) const {
+    return std::array{codes_, first_moment_, second_moment_}.at(which);
+  }
 
   const Communicator& communicator_;
   RowPartition partition_;

@@ -5,9 +5,13 @@
 #include <optional>
 #include <utility>
 
+#include "eigenscale/cluster/clustering_setting.h"
+#include "eigenscale/cluster/clustering_snapshots.h"
 #include "eigenscale/cluster/clustering_summary.h"
 #include "eigenscale/cluster/encoder_preparation.h"
+#include "eigenscale/cluster/encoder_snapshot.h"
 #include "eigenscale/cluster/landmark_clustering.h"
+#include "eigenscale/cluster/landmark_snapshots.h"
 #include "eigenscale/cluster/landmark_summary.h"
 #include "eigenscale/cluster/landmarks.h"
 #include "eigenscale/cluster/leading_directions.h"
@@ -20,6 +24,7 @@
 #include "eigenscale/cluster/subspace_refinement.h"
 #include "eigenscale/cluster/subspace_report.h"
 #include "eigenscale/comm/agreement.h"
+#include "eigenscale/core/clock.h"
 #include "eigenscale/core/log.h"
 #include "eigenscale/data/label_names.h"
 #include "eigenscale/nn/safetensors.h"
@@ -31,14 +36,26 @@ class LandmarkRun {
  public:
   LandmarkRun(const Communicator& world, const RunOptions& run, const ClusteringRunOptions& options,
               SelfExpressionChoice choice)
-      : world_(world), options_(options), choice_(std::move(choice)), run_(world, run) {}
+      : world_(world),
+        options_(options),
+        choice_(std::move(choice)),
+        begin_(now_seconds()),
+        run_(world, run) {}
 
   void run() {
     open();
     run_.claim({.inputs = options_.inputs(options_.clustering.pretrained),
                 .outputs = {"labels.npy", "residuals.npy", "embedding.npy", "subspaces.safetensors",
-                            "pretrained.safetensors"}});
-    run_.open_log();
+                            "pretrained.safetensors", "checkpoints"}});
+    snapshots_.emplace(world_, run_,
+                       clustering_setting(options_, settings_, choice_, rows_->partition().rows(),
+                                          rows_->sample_shape()),
+                       begin_, options_.snapshots);
+    const bool pretrains = autoencoder_.kind != EncoderKind::kNone && !has_encoder(*snapshots_);
+    snapshots_->open_log(pretrains && run_.options().resume
+                             ? pretraining_epochs_done(world_, run_.file("checkpoints"),
+                                                       settings_.pretrain_batch > 0)
+                             : 0);
     prepare_rows();
     announce_start();
     find_landmark_subspaces();
@@ -81,30 +98,47 @@ class LandmarkRun {
 
   /// The encoder, trained on all rows, which are held for that, or read from a file.
   void prepare_network() {
-    run_.phase("pretrain");
     const auto& clustering = options_.clustering;
     model_.encoder =
         std::make_shared<Autoencoder>(autoencoder_, clustering.precision, clustering.seed);
+    if (has_encoder(*snapshots_)) {
+      pretraining_ = take_encoder(*snapshots_, *model_.encoder);
+      return;
+    }
+    run_.phase("pretrain");
+    snapshots_->write();  // so that its checkpoints belong to a run with this setting
     const auto rows = clustering.pretrained.empty() ? rows_->hold_raw() : torch::Tensor();
     pretraining_ = prepare_encoder(world_, *model_.encoder, rows,
                                    {.pretrained = clustering.pretrained,
                                     .most_epochs = settings_.pretrain_epochs,
                                     .stop_on_plateau = clustering.stop_on_plateau,
                                     .batch = settings_.pretrain_batch,
-                                    .seed = clustering.seed},
+                                    .seed = clustering.seed,
+                                    .checkpoints = snapshots_->pretraining()},
                                    [this](const EpochReport& epoch) {
                                      log_epoch(run_, epoch, settings_.pretrain_epochs);
                                      return true;
                                    });
+    if (pretraining_ && pretraining_->stopped_by == "request") {
+      snapshots_->stop();
+    }
     on_first_rank(world_, [&] {
       write_safetensors(run_.file("pretrained.safetensors"), named_parameters(*model_.encoder));
     });
+    note_encoder(*snapshots_, *model_.encoder, pretraining_);
+    snapshots_->save();
   }
 
   /// Trains the coefficients of the first draw's landmarks together with the encoder (Ji et al.,
   /// NeurIPS 2017), and keeps the labels that they give.
   void fine_tune_on_landmarks() {
     const RowPartition blocks(choice_.count, world_.size());
+    const auto own = blocks.range(world_.rank());
+    if (snapshots_->has("landmark_labels")) {
+      landmark_labels_ =
+          snapshots_->tensor("landmark_labels", "labels").narrow(0, own.begin, own.size());
+      return;
+    }
     const auto landmarks =
         draw_landmarks(rows_->partition().rows(), choice_.count, options_.clustering.seed);
     std::vector<std::vector<std::int64_t>> wanted;
@@ -130,8 +164,16 @@ class LandmarkRun {
                                log_step(run_, step, clustering.settings.finetune_steps);
                                return true;
                              },
-                         .pretrained = [](Autoencoder&) {}})
+                         .pretrained = [](Autoencoder&) {}},
+                        &*snapshots_)
             .labels;
+    auto all = torch::empty({choice_.count}, torch::kInt64);
+    world_.all_gather(all, landmark_labels_, blocks.counts());
+    note_weights(*snapshots_, *model_.encoder);
+    snapshots_->forget("embedding");
+    snapshots_->forget("findings");
+    snapshots_->note("landmark_labels", {{"landmarks", choice_.count}}, {{"labels", all}});
+    snapshots_->save();
   }
 
   /// Encoder or reduction, appended constant, unit length.
@@ -143,11 +185,26 @@ class LandmarkRun {
         fine_tune_on_landmarks();
       }
     } else if (rows_->raw().features() > kWideRows) {
-      run_.phase("directions");
-      model_.directions = leading_directions(world_, rows_->partition(), rows_->raw(),
-                                             kReducedFeatures, options_.clustering.seed);
+      reduce_rows();
+    }
+    if (snapshots_->has("rows")) {
+      snapshots_->found("rows").at("constant").get_to(model_.constant);
     }
     rows_->make_unit_rows(model_);
+    snapshots_->note("rows", {{"constant", model_.constant}});
+  }
+
+  void reduce_rows() {
+    if (snapshots_->has("directions")) {
+      model_.directions = snapshots_->tensor("directions", "directions");
+      return;
+    }
+    run_.phase("directions");
+    model_.directions = leading_directions(world_, rows_->partition(), rows_->raw(),
+                                           kReducedFeatures, options_.clustering.seed);
+    snapshots_->note("directions", {{"count", kReducedFeatures}},
+                     {{"directions", model_.directions}});
+    snapshots_->save();
   }
 
   void announce_start() const {
@@ -177,24 +234,45 @@ class LandmarkRun {
   }
 
   void find_landmark_subspaces() {
+    if (has_landmark_model(*snapshots_)) {
+      landmarks_ = noted_landmark_model(*snapshots_);
+      return;
+    }
     // There is one network to be tuned: one draw's.
     const bool one = choice_.count == rows_->partition().rows() || landmark_labels_.defined();
+    LandmarkEvents events;
+    events.phase = [this](const std::string& phase) { run_.phase(phase); };
+    events.starts = [this](const StartLabels& starts) {
+      note_starts(*snapshots_, starts);
+      snapshots_->save();
+    };
     landmarks_ = cluster_landmarks(world_, rows_->partition(), rows_->unit(), landmark_options(),
                                    {.landmarks = choice_.count,
                                     .draws = one ? 1 : options_.landmark_draws,
                                     .dimension = options_.overrides.subspace_dim.value_or(0),
                                     .labels = landmark_labels_},
-                                   [this](const std::string& phase) { run_.phase(phase); });
+                                   noted_starts(*snapshots_), events);
+    note_landmark_model(*snapshots_, landmarks_);
+    snapshots_->save();
     log_info("best start: {} (objective {:.4g}), dimension {}",
              landmarks_.candidates[landmarks_.best].start,
              landmarks_.candidates[landmarks_.best].objective, landmarks_.dimension);
   }
 
   void refine() {
+    if (has_refined(*snapshots_)) {
+      passes_ = take_refined(*snapshots_, model_);
+      return;
+    }
     run_.phase("refine");
     constexpr RefinementOptions kRefinement;
+    auto from = noted_refinement(*snapshots_);
+    if (from.passes.empty()) {
+      from.bases = landmarks_.bases;
+    }
     auto refined = refine_subspaces(
-        world_, rows_->unit(), landmarks_.bases, kRefinement, [this](const RefinementPass& pass) {
+        world_, rows_->unit(), from, kRefinement, [this](const RefinementProgress& progress) {
+          const auto& pass = progress.passes.back();
           run_.log({{"phase", "refine"},
                     {"pass", pass.pass},
                     {"objective", pass.objective},
@@ -203,6 +281,9 @@ class LandmarkRun {
           run_.progress("refine", kRefinement.most_passes, pass.pass,
                         format_text("objective {:.4g}, {:.3g} % changed", pass.objective,
                                     100 * pass.changed));
+          if (!progress.done) {
+            snapshots_->step([&] { note_refinement(*snapshots_, progress); });
+          }
         });
     passes_ = std::move(refined.passes);
     // Clusters are numbered by the order in which they appear; the labels are made once more.
@@ -212,6 +293,8 @@ class LandmarkRun {
                                      torch::kInt64);
     model_.bases = refined.bases.index_select(0, order).contiguous();
     model_.spectra = refined.spectra.index_select(0, order).contiguous();
+    note_refined(*snapshots_, model_, passes_);
+    snapshots_->save();
   }
 
   void measure() {
@@ -272,7 +355,9 @@ class LandmarkRun {
   const Communicator& world_;
   const ClusteringRunOptions& options_;
   SelfExpressionChoice choice_;
+  double begin_;
   Run run_;
+  std::optional<ClusteringSnapshots> snapshots_;
   std::optional<RunRows> rows_;
   std::optional<torch::Tensor> classes_;
   ClusteringSettings settings_;
@@ -291,8 +376,7 @@ class LandmarkRun {
 ExitCode run_landmark_clustering(const Communicator& world, const RunOptions& run,
                                  const ClusteringRunOptions& options,
                                  const SelfExpressionChoice& choice) {
-  LandmarkRun(world, run, options, choice).run();
-  return ExitCode::kDone;
+  return end_at_stop([&] { LandmarkRun(world, run, options, choice).run(); });
 }
 
 }  // namespace eigenscale

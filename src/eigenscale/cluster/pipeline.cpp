@@ -6,12 +6,15 @@
 #include "eigenscale/cluster/affinity.h"
 #include "eigenscale/cluster/affinity_picture.h"
 #include "eigenscale/cluster/closed_form.h"
+#include "eigenscale/cluster/clustering_snapshots.h"
 #include "eigenscale/cluster/discretization.h"
 #include "eigenscale/cluster/encoder_preparation.h"
+#include "eigenscale/cluster/encoder_snapshot.h"
 #include "eigenscale/cluster/kmeans.h"
 #include "eigenscale/cluster/landmark_codes.h"
 #include "eigenscale/cluster/landmark_embedding.h"
 #include "eigenscale/cluster/landmarks.h"
+#include "eigenscale/cluster/pipeline_snapshots.h"
 #include "eigenscale/cluster/self_expression.h"
 #include "eigenscale/cluster/spectral_embedding.h"
 #include "eigenscale/comm/finite.h"
@@ -26,13 +29,14 @@ class Pipeline {
  public:
   Pipeline(const Communicator& world, const Samples& samples,
            const std::optional<torch::Tensor>& classes, const ClusteringOptions& options,
-           const ClusteringEvents& events)
+           const ClusteringEvents& events, ClusteringSnapshots* snapshots)
       : world_(world),
         partition_(samples.partition),
         rows_(samples.rows.flatten(1)),
         classes_(classes),
         options_(options),
         events_(events),
+        snapshots_(snapshots),
         autoencoder_(options.network ? options.network
                                      : std::make_shared<Autoencoder>(
                                            options.autoencoder, options.precision, options.seed)) {
@@ -43,16 +47,15 @@ class Pipeline {
 
   ClusteringResult run() {
     prepare_network();
+    if (snapshots_ != nullptr) {
+      take_findings(*snapshots_, result_);
+    }
     if (classes_) {
       run_baselines();
     }
-    if (options_.landmarks > 0) {
-      assign_by_landmarks();
-    } else if (options_.cosines) {
-      events_.phase("self_expression");
-      assign(inner_products(latents(), partition_, spectral_grid_));
-    } else {
-      assign(options_.closed_form ? closed_form_coefficients() : train());
+    if (snapshots_ == nullptr ||
+        !take_result(*snapshots_, partition_.range(world_.rank()), result_)) {
+      find_labels();
     }
     return std::move(result_);
   }
@@ -62,15 +65,33 @@ class Pipeline {
     if (options_.network || options_.autoencoder.kind == EncoderKind::kNone) {
       return;
     }
+    if (snapshots_ != nullptr && has_encoder(*snapshots_)) {
+      result_.pretraining = take_encoder(*snapshots_, *autoencoder_);
+      return;
+    }
     events_.phase("pretrain");
-    result_.pretraining = prepare_encoder(world_, *autoencoder_, rows_,
-                                          {.pretrained = options_.pretrained,
-                                           .most_epochs = options_.settings.pretrain_epochs,
-                                           .stop_on_plateau = options_.stop_on_plateau,
-                                           .batch = options_.settings.pretrain_batch,
-                                           .seed = options_.seed},
-                                          events_.epoch);
+    if (snapshots_ != nullptr) {
+      snapshots_->write();  // so that its checkpoints belong to a run with this setting
+    }
+    result_.pretraining =
+        prepare_encoder(world_, *autoencoder_, rows_,
+                        {.pretrained = options_.pretrained,
+                         .most_epochs = options_.settings.pretrain_epochs,
+                         .stop_on_plateau = options_.stop_on_plateau,
+                         .batch = options_.settings.pretrain_batch,
+                         .seed = options_.seed,
+                         .checkpoints = snapshots_ != nullptr ? snapshots_->pretraining()
+                                                              : PretrainingCheckpoints()},
+                        events_.epoch);
+    if (snapshots_ != nullptr && result_.pretraining &&
+        result_.pretraining->stopped_by == "request") {
+      snapshots_->stop();
+    }
     events_.pretrained(*autoencoder_);
+    if (snapshots_ != nullptr) {
+      note_encoder(*snapshots_, *autoencoder_, result_.pretraining);
+      snapshots_->save();
+    }
   }
 
   torch::Tensor latents() {
@@ -97,9 +118,23 @@ class Pipeline {
   /// Trains a layer of coefficients, which then frees what only training needs.
   template <typename Layer>
   void train(Layer& layer) {
-    fine_tune(world_, *autoencoder_, layer, rows_.t().contiguous(), options_.settings, {},
-              events_.step);
+    FineTuningProgress from;
+    if (snapshots_ != nullptr) {
+      from = take_fine_tuning(*snapshots_, *autoencoder_, layer, partition_.range(world_.rank()));
+    }
+    fine_tune(world_, *autoencoder_, layer, rows_.t().contiguous(), options_.settings, {}, from,
+              [&](const FineTuningStep& step, const FineTuningProgress& progress) {
+                const bool go_on = events_.step(step);
+                if (snapshots_ != nullptr) {
+                  step_fine_tuning(*snapshots_, *autoencoder_, layer, progress,
+                                   step.step == options_.settings.finetune_steps);
+                }
+                return go_on;
+              });
     layer.finish_training();
+    if (snapshots_ != nullptr && options_.network) {
+      note_weights(*snapshots_, *autoencoder_);  // later phases do not need them, but their owner
+    }
     result_.latent_singular_values = singular_values(latents(), partition_, spectral_grid_);
   }
 
@@ -124,12 +159,12 @@ class Pipeline {
     };
     if (classes_ && options_.ablation && options_.landmarks < partition_.rows()) {
       events_.phase("without_post_processing");
-      measure(
-          "without_post_processing",
-          assign_labels(
-              embed([&](RowRange range) {
-                return layer.codes().narrow(0, range.begin, range.size()).abs().to(torch::kFloat64);
-              }).rows));
+      measure("without_post_processing", [&] {
+        const auto affinity = [&](RowRange range) {
+          return layer.codes().narrow(0, range.begin, range.size()).abs().to(torch::kFloat64);
+        };
+        return assign_labels(embed(affinity).rows);
+      });
     }
     events_.phase("affinity");
     const auto coordinates = landmark_coordinates(
@@ -137,8 +172,9 @@ class Pipeline {
     events_.phase("embedding");
     const auto embedding = embed(cosine_affinity(coordinates, options_.settings.affinity_power));
     result_.labels = assign_labels(embedding.rows);
-    measure("", result_.labels);
-    keep(embedding, coordinates.solver);
+    measure("", [&] { return result_.labels; });
+    result_.choices["affinity_solver"] = coordinates.solver;
+    keep(embedding);
 
     events_.phase("pictures");
     const RowPartition blocks(options_.landmarks, world_.size());
@@ -158,12 +194,11 @@ class Pipeline {
   }
 
   /// What is told of an embedding and of the clusters that were found in it.
-  void keep(const SpectralEmbedding& embedding, const std::string& affinity_solver) {
+  void keep(const SpectralEmbedding& embedding) {
     result_.embedding = embedding.rows;
     result_.eigenvalues = embedding.eigenvalues;
     result_.isolated = embedding.isolated;
     result_.components = embedding.components;
-    result_.choices["affinity_solver"] = affinity_solver;
     result_.choices["embedding_solver"] = embedding.solver;
     auto sizes = torch::bincount(result_.labels, {}, options_.clusters);
     world_.all_reduce(sizes);
@@ -194,26 +229,30 @@ class Pipeline {
     return labels;
   }
 
-  void measure(const std::string& name, const torch::Tensor& labels) {
-    if (classes_) {
-      result_.metrics[name] = clustering_metrics(confusion_matrix(world_, labels, *classes_));
+  /// Metrics of labels that are found only for them, unless they are known from a snapshot.
+  void measure(const std::string& name, const std::function<torch::Tensor()>& find_labels) {
+    if (classes_ && !result_.metrics.contains(name)) {
+      result_.metrics[name] =
+          clustering_metrics(confusion_matrix(world_, find_labels(), *classes_));
     }
   }
 
   void run_baselines() {
+    const auto known = result_.metrics.size();
     events_.phase("baselines");
-    measure("kmeans_baseline", kmeans(world_, partition_, rows_,
-                                      {.clusters = options_.clusters, .seed = options_.seed})
-                                   .labels);
-    if (!options_.ablation) {
-      return;
+    measure("kmeans_baseline", [&] {
+      return kmeans(world_, partition_, rows_,
+                    {.clusters = options_.clusters, .seed = options_.seed})
+          .labels;
+    });
+    if (options_.ablation && options_.landmarks == 0) {  // N x N
+      measure("shallow_baseline", [&] { return shallow_labels(rows_); });
+      if (options_.autoencoder.kind != EncoderKind::kNone) {
+        measure("shallow_baseline_latents", [&] { return shallow_labels(latents()); });
+      }
     }
-    if (options_.landmarks > 0) {
-      return;  // what follows is N x N
-    }
-    measure("shallow_baseline", shallow_labels(rows_));
-    if (options_.autoencoder.kind != EncoderKind::kNone) {
-      measure("shallow_baseline_latents", shallow_labels(latents()));
+    if (snapshots_ != nullptr && result_.metrics.size() > known) {
+      save_baselines(*snapshots_, result_);
     }
   }
 
@@ -224,10 +263,36 @@ class Pipeline {
                          .matrix);
   }
 
-  void assign(const DistributedMatrix& coefficients) {
+  void find_labels() {
+    if (options_.landmarks > 0) {
+      assign_by_landmarks();
+    } else {
+      embed(find_affinity());
+    }
+    if (snapshots_ != nullptr) {
+      save_result(*snapshots_, result_);
+    }
+  }
+
+  DistributedMatrix find_coefficients() {
+    if (options_.cosines) {
+      events_.phase("self_expression");
+      return inner_products(latents(), partition_, spectral_grid_);
+    }
+    return options_.closed_form ? closed_form_coefficients() : train();
+  }
+
+  DistributedMatrix find_affinity() {
+    if (snapshots_ != nullptr) {
+      if (auto known = take_affinity(*snapshots_, spectral_grid_, partition_, world_.rank())) {
+        return std::move(*known);
+      }
+    }
+    const auto coefficients = find_coefficients();
     if (classes_ && options_.ablation) {
       events_.phase("without_post_processing");
-      measure("without_post_processing", labels_of(raw_affinity(coefficients, spectral_grid_)));
+      measure("without_post_processing",
+              [&] { return labels_of(raw_affinity(coefficients, spectral_grid_)); });
     }
     events_.phase("affinity");
     const auto& settings = options_.settings;
@@ -238,12 +303,20 @@ class Pipeline {
                                "none"}
             : smooth_affinity(coefficients, spectral_grid_, partition_, settings, options_.clusters,
                               options_.closed_form);
+    result_.choices["affinity_solver"] = affinity.solver;
+    if (snapshots_ != nullptr) {
+      save_affinity(*snapshots_, result_, affinity.matrix, partition_);
+    }
+    return std::move(affinity.matrix);
+  }
+
+  void embed(DistributedMatrix affinity) {
     events_.phase("embedding");
     SpectralEmbedding embedding;
-    const auto matrix = affinity.matrix;
-    result_.labels = labels_of(std::move(affinity.matrix), &embedding);
-    measure("", result_.labels);
-    keep(embedding, affinity.solver);
+    const auto matrix = affinity;
+    result_.labels = labels_of(std::move(affinity), &embedding);
+    measure("", [&] { return result_.labels; });
+    keep(embedding);
 
     events_.phase("pictures");
     auto all = torch::empty({partition_.rows()}, torch::kInt64);
@@ -257,6 +330,7 @@ class Pipeline {
   std::optional<torch::Tensor> classes_;
   const ClusteringOptions& options_;
   const ClusteringEvents& events_;
+  ClusteringSnapshots* snapshots_;  ///< null: none
   std::shared_ptr<Autoencoder> autoencoder_;
   std::shared_ptr<const ProcessGrid> spectral_grid_;
   ClusteringResult result_;
@@ -266,8 +340,9 @@ class Pipeline {
 
 ClusteringResult cluster_samples(const Communicator& world, const Samples& samples,
                                  const std::optional<torch::Tensor>& classes,
-                                 const ClusteringOptions& options, const ClusteringEvents& events) {
-  return Pipeline(world, samples, classes, options, events).run();
+                                 const ClusteringOptions& options, const ClusteringEvents& events,
+                                 ClusteringSnapshots* snapshots) {
+  return Pipeline(world, samples, classes, options, events, snapshots).run();
 }
 
 }  // namespace eigenscale

@@ -20,6 +20,8 @@
 
 namespace eigenscale {
 
+class ClusteringSnapshots;
+
 struct ClusteringOptions {
   std::int64_t clusters = 2;
   ClusteringSettings settings;
@@ -83,9 +85,11 @@ struct ClusteringResult {
 /// pre-training, self-expression, affinity, spectral embedding, label assignment, and with
 /// reference labels (own rows, int64) the metrics of the result and of its ablation. With landmarks
 /// there is no N x N object: m rows of m coefficients each are the largest, and they are
-/// distributed.
+/// distributed. Where there are `snapshots` it goes on
+/// from them, writes its own, and may end by ClusteringStopped.
 ClusteringResult cluster_samples(const Communicator& world, const Samples& samples,
                                  const std::optional<torch::Tensor>& classes,
-                                 const ClusteringOptions& options, const ClusteringEvents& events);
+                                 const ClusteringOptions& options, const ClusteringEvents& events,
+                                 ClusteringSnapshots* snapshots = nullptr);
 
 }  // namespace eigenscale

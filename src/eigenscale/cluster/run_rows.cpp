@@ -67,7 +67,7 @@ double RunRows::typical_length() const {
 
 void RunRows::make_unit_rows(SubspaceModel& model) {
   features_ = std::make_unique<FeatureRows>(*raw_, partition_.range(world_.rank()).begin, model);
-  if (options_.affine) {
+  if (options_.affine && model.constant == 0) {
     model.constant = typical_length();
   }
   streamed_ = std::make_unique<UnitRows>(*features_, model.constant);

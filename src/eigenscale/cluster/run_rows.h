@@ -36,8 +36,8 @@ class RunRows {
   void require_room(std::int64_t features) const;
 
   /// [collective] From now on there are unit rows, by the model's encoder or directions; where the
-  /// run is affine, the model's constant is chosen. They are held where a rank has few of them, and
-  /// more where they are dear to make.
+  /// run is affine, the model's constant is chosen unless it has one. They are held where a rank
+  /// has few of them, and more where they are dear to make.
   void make_unit_rows(SubspaceModel& model);
   const RowProvider& unit() const { return *unit_; }
   bool held() const { return held_; }

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "eigenscale/core/trace.h"
+#include "eigenscale/linalg/row_blocks.h"
 
 namespace eigenscale {
 namespace {
@@ -145,11 +146,26 @@ void SelfExpression::clear_diagonal() {
   block(coefficients_, grid_->row_index(), grid_->column_index()).fill_diagonal_(0);
 }
 
-DistributedMatrix SelfExpression::coefficients() const {
+DistributedMatrix SelfExpression::matrix_of(const torch::Tensor& transposed) const {
   const std::int64_t n = partition_.block();
   return DistributedMatrix(
       BlockCyclicLayout{partition_.rows(), partition_.rows(), grid_->columns() * n, n, grid_},
-      coefficients_.t());
+      transposed.t());
+}
+
+DistributedMatrix SelfExpression::coefficients() const { return matrix_of(coefficients_); }
+
+DistributedMatrix SelfExpression::state(std::size_t which) const {
+  return matrix_of(std::array{coefficients_, first_moment_, second_moment_}.at(which));
+}
+
+torch::Tensor SelfExpression::state_rows(std::size_t which) const {
+  return to_row_blocks(state(which), partition_);
+}
+
+void SelfExpression::set_state_rows(std::size_t which, const torch::Tensor& rows) {
+  auto matrix = state(which);
+  matrix.local().copy_(from_row_blocks(rows, partition_, matrix.layout()).local());
 }
 
 void SelfExpression::finish_training() {

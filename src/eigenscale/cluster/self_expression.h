@@ -41,6 +41,9 @@ class SelfExpression final : public SelfExpressiveLayer {
   torch::Tensor backward_and_update(const torch::Tensor& gradient,
                                     const torch::Tensor& latent) override;
   double penalty() const override { return penalty_; }
+  torch::Tensor state_rows(std::size_t which) const override;
+  void set_state_rows(std::size_t which, const torch::Tensor& rows) override;
+  void set_steps(std::int64_t steps) override { steps_ = steps; }
 
   /// The coefficients; shares storage.
   DistributedMatrix coefficients() const;
@@ -48,6 +51,8 @@ class SelfExpression final : public SelfExpressiveLayer {
   void finish_training();
 
  private:
+  DistributedMatrix matrix_of(const torch::Tensor& transposed) const;
+  DistributedMatrix state(std::size_t which) const;
   torch::Tensor block(const torch::Tensor& matrix, int chunk_column, int chunk_row) const;
   torch::Tensor fetch(const Communicator& communicator, const torch::Tensor& own, int owner,
                       std::int64_t samples) const;

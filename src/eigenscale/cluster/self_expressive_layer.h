@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 
 #include "eigenscale/cluster/presets.h"
@@ -34,6 +36,15 @@ class SelfExpressiveLayer {
 
   /// [local] Own part of ||C||_F^2 (L1: of ||C||_1) before the last update.
   virtual double penalty() const = 0;
+
+  /// What training goes on from: C and Adam's two moments of it, as this rank's rows of all, n_p x
+  /// columns; and the number of steps.
+  static constexpr std::array<const char*, 3> kState = {"coefficients", "first_moment",
+                                                        "second_moment"};
+  /// [collective] Array `which` of them.
+  virtual torch::Tensor state_rows(std::size_t which) const = 0;
+  virtual void set_state_rows(std::size_t which, const torch::Tensor& rows) = 0;
+  virtual void set_steps(std::int64_t steps) = 0;
 
  protected:
   /// [local] The Adam step `step` (from 1) on a part of C whose `gradient` lacks the penalty's,

@@ -35,29 +35,37 @@ torch::Tensor extend(const torch::Tensor& bases, std::int64_t columns) {
 
 class Refiner {
  public:
-  Refiner(const Communicator& communicator, const RowProvider& rows, const torch::Tensor& bases,
+  Refiner(const Communicator& communicator, const RowProvider& rows, const RefinementProgress& from,
           const RefinementOptions& options)
       : communicator_(communicator),
         rows_(rows),
-        stream_(communicator, rows, {.type = bases.scalar_type()}),
+        stream_(communicator, rows, {.type = from.bases.scalar_type()}),
         first_row_(place_rows(communicator, rows.rows()).first),
-        clusters_(bases.size(0)),
-        features_(bases.size(1)),
-        dimension_(bases.size(2)),
+        clusters_(from.bases.size(0)),
+        features_(from.bases.size(1)),
+        dimension_(from.bases.size(2)),
         options_(options),
         moments_(SubspaceSums::by_moments(clusters_, features_)),
         keep_rows_(SubspaceSums::by_rows(communicator, stream_.rows(), clusters_, features_)) {
-    result_.bases = bases;
+    result_.bases = from.bases;
+    result_.passes = from.passes;
     if (!moments_) {
-      directions_ = extend(bases, iterated_columns(features_, dimension_));
+      directions_ = from.directions.defined()
+                        ? from.directions
+                        : extend(from.bases, iterated_columns(features_, dimension_));
     }
     result_.labels = torch::full({rows.rows()}, -1, torch::kInt64);
     result_.residuals = torch::zeros({rows.rows()}, torch::kFloat32);
+    if (from.labelling_bases.defined()) {
+      label(from.labelling_bases);
+    }
   }
 
-  Refinement run(const std::function<void(const RefinementPass&)>& on_pass) {
-    double before = std::numeric_limits<double>::infinity();
-    for (std::int64_t pass = 1;; ++pass) {
+  Refinement run(const std::function<void(const RefinementProgress&)>& on_pass) {
+    double before = result_.passes.empty() ? std::numeric_limits<double>::infinity()
+                                           : result_.passes.back().objective;
+    for (std::int64_t pass = std::ssize(result_.passes) + 1;; ++pass) {
+      const auto labelling_bases = result_.bases;
       auto [sums, report] = walk(pass);
       const double moved = std::abs(before - report.objective);
       before = report.objective;
@@ -75,7 +83,7 @@ class Refiner {
       }
       result_.passes.push_back(report);
       if (on_pass) {
-        on_pass(report);
+        on_pass({result_.bases, directions_, labelling_bases, result_.passes, done});
       }
       if (done) {
         result_.objective = report.objective;
@@ -88,6 +96,18 @@ class Refiner {
  private:
   std::int64_t columns() const {
     return moments_ ? dimension_ : iterated_columns(features_, dimension_);
+  }
+
+  /// Labels of all rows by `bases`, as a pass with them has left them.
+  void label(const torch::Tensor& bases) {
+    const SubspaceAssigner assigner(bases);
+    stream_.for_each_piece([&](const RowPiece& piece) {
+      const auto own = [&](const torch::Tensor& all) {
+        return all.narrow(0, piece.range.begin, piece.range.size());
+      };
+      assigner.assign(piece.rows.contiguous(), first_row_ + piece.range.begin,
+                      {own(result_.labels), own(result_.residuals)});
+    });
   }
 
   /// Assigns all rows by the present bases and adds up the sums of the next.
@@ -173,9 +193,16 @@ class Refiner {
 }  // namespace
 
 Refinement refine_subspaces(const Communicator& communicator, const RowProvider& rows,
-                            const torch::Tensor& bases, const RefinementOptions& options,
-                            const std::function<void(const RefinementPass&)>& on_pass) {
-  return Refiner(communicator, rows, bases, options).run(on_pass);
+                            const torch::Tensor& bases, const RefinementOptions& options) {
+  RefinementProgress start;
+  start.bases = bases;
+  return Refiner(communicator, rows, start, options).run({});
+}
+
+Refinement refine_subspaces(const Communicator& communicator, const RowProvider& rows,
+                            const RefinementProgress& from, const RefinementOptions& options,
+                            const std::function<void(const RefinementProgress&)>& on_pass) {
+  return Refiner(communicator, rows, from, options).run(on_pass);
 }
 
 torch::Tensor fit_subspaces(const Communicator& communicator, const RowProvider& rows,

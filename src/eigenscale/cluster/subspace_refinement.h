@@ -30,6 +30,16 @@ struct RefinementPass {
   std::int64_t refilled = 0;  ///< clusters with fewer rows than dimensions, given new ones
 };
 
+/// Where a refinement stands behind a pass, the same on all ranks: what it goes on from.
+struct RefinementProgress {
+  torch::Tensor bases;  ///< of the next pass, K x d x s
+  /// Where K d^2 is too much for moments: the directions that are iterated, K x d x c, double.
+  torch::Tensor directions;
+  torch::Tensor labelling_bases;  ///< that made the labels of the last pass; undefined before one
+  std::vector<RefinementPass> passes;
+  bool done = false;  ///< there is no next pass
+};
+
 struct Refinement {
   /// K x d x s, orthonormal columns, of the type asked for: those that *made* the labels.
   torch::Tensor bases;
@@ -49,10 +59,17 @@ struct Refinement {
 /// `rows` are this rank's unit rows or zeros (UnitRows), `bases` the start, K x d x s in the
 /// precision of the work. A pass is one sum over ranks; a cluster with fewer than s rows takes
 /// those with the largest residuals. Rows are read again in every pass; held are 12 bytes a row.
-/// `on_pass` sees every pass on all ranks. InputError (agreed) as RowStream.
+/// InputError (agreed) as RowStream.
 Refinement refine_subspaces(const Communicator& communicator, const RowProvider& rows,
-                            const torch::Tensor& bases, const RefinementOptions& options,
-                            const std::function<void(const RefinementPass&)>& on_pass = {});
+                            const torch::Tensor& bases, const RefinementOptions& options);
+
+/// [collective] The same, going on from where an earlier one stood: one more pass makes the labels
+/// of its last one again. On as many ranks it ends as if nothing had been between, to the bit.
+/// `on_pass` sees every pass on all ranks, and may end the refinement by an exception on all of
+/// them.
+Refinement refine_subspaces(const Communicator& communicator, const RowProvider& rows,
+                            const RefinementProgress& from, const RefinementOptions& options,
+                            const std::function<void(const RefinementProgress&)>& on_pass);
 
 /// [collective] The bases of labelled rows, K x d x s of `type`: leading directions of each
 /// cluster. Labels are int64; rows of zeros add nothing.

@@ -3,6 +3,8 @@
 #include <csignal>
 #include <initializer_list>
 
+#include "eigenscale/core/clock.h"
+
 namespace eigenscale {
 namespace {
 
@@ -23,5 +25,9 @@ void catch_stop_signals() {
 }
 
 bool stop_requested() { return requested != 0; }
+
+bool stop_is_due(double begin, double limit) {
+  return stop_requested() || (limit > 0 && now_seconds() - begin >= limit);
+}
 
 }  // namespace eigenscale

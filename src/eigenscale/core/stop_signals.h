@@ -10,4 +10,8 @@ void catch_stop_signals();
 /// [local] Whether one has come. Any thread may ask.
 bool stop_requested();
 
+/// [local] Whether one has come, or `limit` seconds have passed since `begin` (of now_seconds());
+/// 0: no limit.
+bool stop_is_due(double begin, double limit);
+
 }  // namespace eigenscale

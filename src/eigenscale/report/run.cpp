@@ -27,7 +27,14 @@ void Run::claim(const RunFiles& files) {
 }
 
 void Run::open_log(const std::function<bool(const nlohmann::json&)>& keep) {
-  log_.emplace(world_, file("metrics.jsonl"), keep);
+  log_lines_ = 0;
+  const auto counted = [&](const nlohmann::json& line) {
+    const bool kept = keep(line);
+    log_lines_ += kept ? 1 : 0;
+    return kept;
+  };
+  log_.emplace(world_, file("metrics.jsonl"),
+               keep ? std::function<bool(const nlohmann::json&)>(counted) : nullptr);
 }
 
 void Run::phase(const std::string& name) {
@@ -65,7 +72,10 @@ void Run::warn(const std::string& text) {
   }
 }
 
-void Run::log(const nlohmann::json& line) { log_->write(line); }
+void Run::log(const nlohmann::json& line) {
+  log_->write(line);
+  ++log_lines_;
+}
 
 void Run::write_trace() const {
   if (options_.trace) {

@@ -73,6 +73,8 @@ class Run {
   void warn(const std::string& text);
   /// [local] A line of metrics.jsonl.
   void log(const nlohmann::json& line);
+  /// How many lines it has, kept ones included; on rank 0.
+  std::int64_t log_lines() const { return log_lines_; }
 
   /// What the program adds to summary.json: metrics, choices, and keys of its own.
   nlohmann::json& summary() { return summary_; }
@@ -93,6 +95,7 @@ class Run {
   PhaseTimers timers_;
   RunDirectory directory_;
   std::optional<MetricsLog> log_;
+  std::int64_t log_lines_ = 0;
   std::optional<Progress> progress_;
   std::vector<std::string> warnings_;
   nlohmann::json summary_;

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <nlohmann/json.hpp>
 
 namespace eigenscale {
 
@@ -25,6 +26,9 @@ class PlateauRule {
   std::int64_t first_epoch_;
   std::int64_t epochs_ = 0;
   std::deque<double> best_;
+
+  // What it has seen, for a checkpoint; not what it was told to look for.
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(PlateauRule, epochs_, best_)
 };
 
 }  // namespace eigenscale

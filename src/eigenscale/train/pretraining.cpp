@@ -3,106 +3,18 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
-#include <vector>
 
 #include "eigenscale/comm/agreement.h"
 #include "eigenscale/core/errors.h"
+#include "eigenscale/core/log.h"
 #include "eigenscale/core/row_partition.h"
-#include "eigenscale/train/data_parallel_step.h"
+#include "eigenscale/train/checkpoint.h"
+#include "eigenscale/train/initialization_trials.h"
 #include "eigenscale/train/plateau_rule.h"
 #include "eigenscale/train/trainer.h"
 
 namespace eigenscale {
 namespace {
-
-// The rows as the layers want them, samples as columns, in pieces of bounded size.
-std::vector<torch::Tensor> column_chunks(const torch::Tensor& rows, std::int64_t chunk_rows) {
-  std::vector<torch::Tensor> chunks;
-  for (std::int64_t begin = 0; begin < rows.size(0); begin += chunk_rows) {
-    const auto size = std::min(chunk_rows, rows.size(0) - begin);
-    chunks.push_back(rows.narrow(0, begin, size).t().contiguous());
-  }
-  return chunks;
-}
-
-// Elements of all rows of all ranks.
-double global_elements(const Communicator& communicator, const torch::Tensor& rows) {
-  return static_cast<double>(all_reduce(communicator, rows.numel()));
-}
-
-torch::Tensor reconstruction_error(Autoencoder& autoencoder, const torch::Tensor& columns) {
-  return autoencoder.decode_columns(autoencoder.encode_columns(columns)) - columns;
-}
-
-// Sum of squares in double: float would lose digits over millions of values.
-double sum_of_squares(const torch::Tensor& error) {
-  return error.square().sum(torch::kFloat64).item<double>();
-}
-
-/// One initialisation and how far its training has come.
-class Trial {
- public:
-  Trial(const Communicator& communicator, Autoencoder& autoencoder, std::int64_t initialization,
-        const PretrainingOptions& options)
-      : autoencoder_(autoencoder),
-        options_(options),
-        step_(communicator, autoencoder, {.adam = options.adam}),
-        plateau_(options.minimum_improvement, options.plateau_window, options.plateau_first_epoch) {
-    result_.last.initialization = initialization;
-  }
-
-  /// Trains to the end, or to `epochs` if that comes first.
-  void run(const std::vector<torch::Tensor>& chunks, double elements, std::int64_t epochs,
-           const std::function<bool(const EpochReport&)>& on_epoch) {
-    while (result_.stopped_by.empty() && result_.last.epoch < epochs) {
-      auto& last = result_.last;
-      ++last.epoch;
-      last.loss = step_.step([&] { return accumulate(chunks); });
-      if (!std::isfinite(last.loss)) {
-        throw Error(ExitCode::kNumerical,
-                    "pre-training: the loss is not finite in epoch " + std::to_string(last.epoch) +
-                        "; lower the learning rate or rescale the data",
-                    /*agreed=*/true);
-      }
-      last.rmse = std::sqrt(2 * last.loss / elements);
-      const bool go_on = !on_epoch || on_epoch(last);
-      result_.stopped_by = stop_reason(plateau_.add(last.loss), go_on);
-    }
-  }
-
-  const PretrainingResult& result() const { return result_; }
-
- private:
-  double accumulate(const std::vector<torch::Tensor>& chunks) {
-    double local = 0;
-    for (const auto& columns : chunks) {
-      const auto error = reconstruction_error(autoencoder_, columns);
-      local += 0.5 * sum_of_squares(error.detach());
-      // d/dXr of 1/2 ||Xr - X||^2 is the error itself: no loss graph is needed.
-      error.backward(error.detach());
-    }
-    return local;
-  }
-
-  std::string stop_reason(bool plateau, bool go_on) const {
-    if (!go_on) {
-      return "request";
-    }
-    if (result_.last.rmse <= options_.target_rmse) {
-      return "target RMSE";
-    }
-    if (plateau && options_.stop_on_plateau) {
-      return "plateau";
-    }
-    return result_.last.epoch == options_.max_epochs ? "epochs" : "";
-  }
-
-  Autoencoder& autoencoder_;
-  const PretrainingOptions& options_;
-  DataParallelStep step_;
-  PlateauRule plateau_;
-  PretrainingResult result_;
-};
 
 PretrainingResult pretrain_by_batches(const Communicator& communicator, Autoencoder& autoencoder,
                                       const torch::Tensor& rows, const PretrainingOptions& options,
@@ -129,24 +41,42 @@ PretrainingResult pretrain_by_batches(const Communicator& communicator, Autoenco
   training.batches.seed = options.seed;
   training.optimizer.adam = options.adam;
   training.learning_rate.base = options.mini_batch.learning_rate;
+  training.checkpoints = options.checkpoints.directory;
+  training.time_limit = options.checkpoints.time_limit;
   Trainer trainer(communicator, std::make_unique<Reconstruction>(autoencoder), samples, nullptr,
                   training);
   PretrainingResult result;
-  TrainingEvents events;
-  events.enough = [&](const TrainingEpoch& epoch) {
+  const auto take = [&](double loss) {
     result.last = {.initialization = 0,
-                   .epoch = epoch.epoch,
-                   .loss = epoch.training_loss * count * features,
-                   .rmse = std::sqrt(2 * epoch.training_loss)};
-    const bool go_on = !on_epoch || on_epoch(result.last);
-    if (!go_on) {
-      result.stopped_by = "request";
-    } else if (result.last.rmse <= options.target_rmse) {
+                   .epoch = result.last.epoch + 1,
+                   .loss = loss * count * features,
+                   .rmse = std::sqrt(2 * loss)};
+    if (result.last.rmse <= options.target_rmse) {
       result.stopped_by = "target RMSE";
+    }
+  };
+  TrainingEvents events;
+  events.before_save = options.checkpoints.before_save;
+  events.enough = [&](const TrainingEpoch& epoch) {
+    take(epoch.training_loss);
+    if (on_epoch && !on_epoch(result.last)) {
+      result.stopped_by = "request";
     }
     return !result.stopped_by.empty();
   };
-  trainer.run(events);
+  if (options.checkpoints.resume) {
+    if (const auto newest = newest_checkpoint(communicator, options.checkpoints.directory)) {
+      trainer.restore(*newest);
+      log_info("pre-training goes on from {}: {} epochs done", newest->string(),
+               trainer.epochs_done());
+      for (const double loss : trainer.epoch_losses()) {
+        take(loss);
+      }
+    }
+  }
+  if (result.stopped_by.empty() && trainer.run(events) == TrainingEnd::kStopped) {
+    result.stopped_by = "request";
+  }
   if (result.stopped_by.empty()) {
     result.stopped_by = by_steps ? "steps" : "epochs";
   }
@@ -164,43 +94,28 @@ PretrainingResult pretrain(const Communicator& communicator, Autoencoder& autoen
   if (options.batch_size > 0) {
     return pretrain_by_batches(communicator, autoencoder, rows, options, on_epoch);
   }
-  const double elements = global_elements(communicator, rows);
-  const auto chunks = column_chunks(rows, options.chunk_rows);
-  std::unique_ptr<Autoencoder> leading_network;
-  auto leader = std::make_unique<Trial>(communicator, autoencoder, 0, options);
-  const bool competition = options.initializations > 1;
-  leader->run(chunks, elements, competition ? options.trial_epochs : options.max_epochs, on_epoch);
-  for (std::int64_t i = 1; i < options.initializations && leader->result().stopped_by.empty();
-       ++i) {
-    auto network = std::make_unique<Autoencoder>(autoencoder.specification(),
-                                                 autoencoder.precision(), options.seed, i);
-    auto trial = std::make_unique<Trial>(communicator, *network, i, options);
-    trial->run(chunks, elements, options.trial_epochs, on_epoch);
-    if (trial->result().last.loss < leader->result().last.loss) {
-      leader = std::move(trial);
-      leading_network = std::move(network);
-    }
+  return InitializationTrials(communicator, autoencoder, rows, options, on_epoch).run();
+}
+
+std::int64_t pretraining_epochs_done(const Communicator& communicator,
+                                     const std::filesystem::path& directory, bool by_batches) {
+  if (!by_batches) {
+    return InitializationTrials::epochs_done(communicator, directory);
   }
-  leader->run(chunks, elements, options.max_epochs, on_epoch);
-  if (leading_network != nullptr) {
-    const torch::NoGradGuard no_grad;
-    const auto from = leading_network->parameters();
-    auto to = autoencoder.parameters();
-    for (std::size_t i = 0; i < to.size(); ++i) {
-      to[i].copy_(from[i]);
-    }
-  }
-  return leader->result();
+  const auto newest = newest_checkpoint(communicator, directory);
+  return newest ? read_checkpoint(communicator, *newest).state.value("epoch", std::int64_t{0}) : 0;
 }
 
 double reconstruction_rmse(const Communicator& communicator, Autoencoder& autoencoder,
                            const torch::Tensor& rows, std::int64_t chunk_rows) {
   torch::NoGradGuard no_grad;
   double squares = 0;
-  for (const auto& columns : column_chunks(rows, chunk_rows)) {
-    squares += sum_of_squares(reconstruction_error(autoencoder, columns));
+  for (const auto& columns : reconstruction_chunks(rows, chunk_rows)) {
+    squares +=
+        reconstruction_error(autoencoder, columns).square().sum(torch::kFloat64).item<double>();
   }
-  return std::sqrt(all_reduce(communicator, squares) / global_elements(communicator, rows));
+  return std::sqrt(all_reduce(communicator, squares) /
+                   static_cast<double>(all_reduce(communicator, rows.numel())));
 }
 
 }  // namespace eigenscale

@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <string>
 
@@ -18,6 +19,19 @@ struct MiniBatchOptions {
   /// As many passes as make so many steps, at least one: thousands of samples get tens of passes,
   /// millions one, and all about the same time.
   std::int64_t steps = 2000;
+};
+
+/// Where pre-training keeps its checkpoints, and whether it goes on from the newest. By batches
+/// they are the trainer's (train/checkpoint.h), one an epoch; of the full batch they are snapshots
+/// (data/snapshot.h) by the name epoch-N of the initialisations that compete.
+struct PretrainingCheckpoints {
+  std::filesystem::path directory;  ///< empty: none
+  bool resume = false;
+  double interval = 60;  ///< seconds between those of the full batch
+  /// [collective] Before one is written; what it throws is agreed and ends the run.
+  std::function<void()> before_save = [] {};
+  /// Seconds after which it stops with a checkpoint, as it does when a signal asks it to; 0: never.
+  double time_limit = 0;
 };
 
 struct PretrainingOptions {
@@ -48,6 +62,7 @@ struct PretrainingOptions {
   /// there are, and batches tens.
   std::int64_t batch_size = 0;
   MiniBatchOptions mini_batch;
+  PretrainingCheckpoints checkpoints;
 };
 
 /// What is known after one epoch: of the parameters it started from, or with batches the mean over
@@ -61,8 +76,9 @@ struct EpochReport {
 
 struct PretrainingResult {
   EpochReport last;
-  std::string
-      stopped_by;  ///< "plateau", "steps", "target RMSE", "epochs", "request" or "no parameters"
+  /// "plateau", "steps", "target RMSE", "epochs", "request" (of the caller, or to go on later) or
+  /// "no parameters".
+  std::string stopped_by;
 };
 
 /// [collective] Trains the autoencoder on all rows of all ranks (`rows`: this rank's, n_p x D,
@@ -74,6 +90,11 @@ struct PretrainingResult {
 PretrainingResult pretrain(const Communicator& communicator, Autoencoder& autoencoder,
                            const torch::Tensor& rows, const PretrainingOptions& options,
                            const std::function<bool(const EpochReport&)>& on_epoch = {});
+
+/// [collective] Epochs that the newest checkpoint in `directory` has done, those of all
+/// initialisations together; 0 where there is none.
+std::int64_t pretraining_epochs_done(const Communicator& communicator,
+                                     const std::filesystem::path& directory, bool by_batches);
 
 /// [collective] Root mean squared reconstruction error per feature over all samples.
 double reconstruction_rmse(const Communicator& communicator, Autoencoder& autoencoder,

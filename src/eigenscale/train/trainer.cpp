@@ -132,7 +132,8 @@ void Trainer::train_batch(const TrainingEvents& events) {
   parallel_.zero_gradients();
   const auto samples = static_cast<double>(size_of_batch());
   Sums sums = accumulate();
-  std::array<double, 3> totals = {sums.loss, sums.wrong, must_stop() ? 1.0 : 0.0};
+  std::array<double, 3> totals = {sums.loss, sums.wrong,
+                                  stop_is_due(start_, options_.time_limit) ? 1.0 : 0.0};
   {
     const auto scope = timer_.scope("reduce");
     const TraceSpan span("reduce");
@@ -225,11 +226,6 @@ void Trainer::check_weights() const {
   check_finite(sum, "network", 0);
 }
 
-bool Trainer::must_stop() const {
-  return stop_requested() ||
-         (options_.time_limit > 0 && now_seconds() - start_ >= options_.time_limit);
-}
-
 void Trainer::report_step(const TrainingEvents& events, double learning_rate, double norm) {
   events.step({.step = step_,
                .epoch = epoch_ + 1,
@@ -251,6 +247,7 @@ bool Trainer::end_epoch(const TrainingEvents& events) {
                        .validation_accuracy = {},
                        .seconds = epoch_sums_.seconds,
                        .layers = proximal_ ? proximal_->layers() : std::vector<LayerSize>()};
+  epoch_losses_.push_back(report.training_loss);
   ++epoch_;
   batch_ = 0;
   epoch_sums_ = {};
@@ -334,6 +331,7 @@ nlohmann::json Trainer::state() const {
           {"bucket_order", reducer.order()},
           {"bucket_order_is_final", reducer.order_is_final()},
           {"epoch_sums", epoch_sums_},
+          {"epoch_losses", epoch_losses_},
           {"line_sums", line_sums_},
           {"proximal",
            {{"pending", proximal_ ? proximal_->pending() : 0},
@@ -365,6 +363,7 @@ void Trainer::set_state(const nlohmann::json& state) {
   parallel_.reducer().set_order(state.at("bucket_order"), state.at("bucket_order_is_final"));
   state.at("epoch_sums").get_to(epoch_sums_);
   state.at("line_sums").get_to(line_sums_);
+  epoch_losses_ = state.value("epoch_losses", epoch_losses_);  // which early ones have not
   if (proximal_) {
     proximal_->set_pending(state.at("proximal").at("pending"), state.at("proximal").at("steps"));
   }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "eigenscale/comm/placement.h"
 #include "eigenscale/data/batch_stream.h"
@@ -139,6 +140,8 @@ class Trainer {
   std::int64_t best_epoch() const { return proximal_ ? epoch_ : best_epoch_; }
   std::int64_t steps() const { return step_; }
   std::int64_t epochs_done() const { return epoch_; }
+  /// Mean training loss of each epoch, those before a checkpoint included.
+  const std::vector<double>& epoch_losses() const { return epoch_losses_; }
 
   const TreeTimer& timer() const { return timer_; }
   DataParallelStep& parallel() { return parallel_; }
@@ -169,7 +172,6 @@ class Trainer {
   void set_state(const nlohmann::json& state);
   bool must_shrink() const;
   bool out_of_patience() const;
-  bool must_stop() const;
 
   Placement placement_;
   std::unique_ptr<Objective> objective_;
@@ -189,6 +191,7 @@ class Trainer {
   std::int64_t epoch_ = 0;
   std::int64_t batch_ = 0;
   Sums epoch_sums_;
+  std::vector<double> epoch_losses_;
   std::optional<double> best_accuracy_;
   std::int64_t best_epoch_ = 0;
   NamedTensors best_;
