@@ -124,24 +124,23 @@ class Landmarks(ResumeTest):
         self.assertNotIn("landmarks ...", last.errors)
 
     def test_killed_on_two_ranks(self):
-        self.interrupt(2, "landmarks", "landmark_subspaces", "refine", 2, 1, "write")
+        self.interrupt(2, "landmarks", "refine", 2, "write")
 
     def test_stopped_again_and_again(self):
-        self.cluster(output="whole")
-        # The first does a round of draws, and each of the others at least a pass.
-        self.stop()
-        stops = 1
-        while "refine" not in self.stop().errors:
+        self.cluster(output="whole", ranks=1)
+        # Each of them finishes a round of starts, or a pass.
+        stops = 0
+        while "refine" not in self.stop(ranks=1).errors:
             stops += 1
             self.assertLess(stops, 10)
         for _ in range(3):
-            self.stop()
+            self.stop(ranks=1)
         with open(self.path("run/metrics.jsonl")) as file:
             passes = [json.loads(line)["pass"] for line in file]
         self.assertEqual(passes, [1, 2, 3, 4])
-        # Another number of ranks goes on, too; two end to the bit as if nothing had been.
+        # Another number of ranks goes on, too; one ends to the bit as if nothing had been.
         shutil.copytree(self.path("run"), self.path("other"))
-        self.cluster("--resume")
+        self.cluster("--resume", ranks=1)
         self.same_as("whole")
         self.cluster("--resume", output="other", ranks=3)
         _, labels = program.read_npy(self.path("whole/labels.npy"))
@@ -150,8 +149,8 @@ class Landmarks(ResumeTest):
         self.assertGreater(agree, 0.99)  # sums in another order: 1e-7 of the bases
 
         # A finished run is finished; it can be resumed, which changes nothing.
-        self.cluster(code=2)
-        self.cluster("--resume")
+        self.cluster(code=2, ranks=1)
+        self.cluster("--resume", ranks=1)
         self.same_as("whole")
 
     def test_signals_stop_it(self):
@@ -173,24 +172,25 @@ class Landmarks(ResumeTest):
             self.assertIn("refine", json.load(file)["seconds"])
 
     def test_another_run_and_damage(self):
-        self.stop()
-        self.stop()
+        self.stop(ranks=1)
+        self.stop(ranks=1)
         self.assertEqual(len(self.parts()), 2)
-        self.cluster(code=2)  # checkpoints of an unfinished run
+        self.cluster(code=2, ranks=1)  # checkpoints of an unfinished run
         for option, value, word in (("--seed", 2, "seed"), ("--threshold", 0.3, "threshold"),
                                     ("--landmarks", 500, "self-expression")):
             options = self.options("--resume")
             if option in options:
                 at = options.index(option)
                 del options[at:at + 2]
-            run = program.run("eigenscale-cluster", *options, option, value)
+            run = program.run("eigenscale-cluster", *options, option, value, ranks=1,
+                              launcher=False)
             self.assertEqual(run.code, 3, run.errors)
             self.assertEqual(len(run.messages), 1, run.errors)
             self.assertRegex(run.messages[0], f"another run: it has {word}")
         shape, values = program.read_npy(self.path("data/data.npy"))
         program.write_npy(self.path("fewer.npy"), (5000, 12), values[:5000 * 12])
         run = program.run("eigenscale-cluster", "--data", self.path("fewer.npy"), *self.OPTIONS,
-                          "--output", self.path("run"), "--resume")
+                          "--output", self.path("run"), "--resume", ranks=1, launcher=False)
         self.assertEqual(run.code, 3, run.errors)
         self.assertRegex(run.messages[0], "it has samples 6000, but now it is 5000")
 
@@ -201,7 +201,7 @@ class Landmarks(ResumeTest):
         run = self.cluster("--resume", code=3)
         self.assertRegex(run.messages[0], "tensors.safetensors' is damaged.*remove '.*part-")
         shutil.rmtree(newest)
-        self.assertRegex(self.cluster("--resume").errors, "going on from .*part-")
+        self.assertRegex(self.cluster("--resume", ranks=1).errors, "going on from .*part-")
 
 
 class Coefficients(ResumeTest):
@@ -220,21 +220,20 @@ class Coefficients(ResumeTest):
                        "without_post_processing", "affinity", "embedding", "write")
 
     def test_killed_on_two_ranks(self):
-        self.interrupt(2, "pretrain", "finetune", 4, "affinity", "write")
+        self.interrupt(2, "pretrain", 3, "finetune", 4)
 
     def test_stopped_again_and_again(self):
-        for batch in (0, 32):  # pre-training of the full batch, and by the trainer
+        for batch, ranks in ((0, 1), (32, 2)):  # of the full batch, and by the trainer
             with self.subTest(batch=batch):
                 more = ("--pretrain-batch", batch)
                 whole = f"whole-{batch}"
-                self.cluster(*more, output=whole)
+                self.cluster(*more, output=whole, ranks=ranks)
                 shutil.rmtree(self.path("run"), True)
-                for _ in range(3):
-                    self.assertIn("pretrain ...", self.stop(*more).errors)
-                self.kill("finetune", 0, 2, *more)
                 for _ in range(2):
-                    self.assertNotIn("pretrain ...", self.stop(*more).errors)
-                self.cluster(*more, "--resume")
+                    self.assertIn("pretrain ...", self.stop(*more, ranks=ranks).errors)
+                self.kill("finetune", 0, ranks, *more)
+                self.assertNotIn("pretrain ...", self.stop(*more, ranks=ranks).errors)
+                self.cluster(*more, "--resume", ranks=ranks)
                 self.same_as(whole)
 
     def test_other_numbers_of_ranks_go_on_in_double(self):
@@ -266,7 +265,7 @@ class Mixtures(ResumeTest):
     def test_landmarks_tuned_with_the_encoder(self):
         self.OPTIONS = [*self.OPTIONS, "--self-expression", "full"]
         self.RESULTS = (*self.RESULTS, "subspaces.safetensors")
-        self.interrupt(2, "pretrain", "finetune", 4, "affinity", "landmarks", "refine")
+        self.interrupt(1, "pretrain", "finetune", 4, "affinity", "landmarks", "refine")
 
 
 if __name__ == "__main__":
