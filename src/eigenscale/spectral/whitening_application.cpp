@@ -91,8 +91,8 @@ ExitCode run_whitening_application(const Communicator& world, const RunOptions& 
   const auto map = finished.map(grid, rows.type());
   run.claim({.inputs = {options.data, finished.matrix_name(), finished.mean_name()},
              .outputs = {files.file_name("whitened")}});
-  log_info("{} samples of {} features by the transform of '{}'", stream.rows(),
-               stream.features(), finished.directory());
+  log_info("{} samples of {} features by the transform of '{}'", stream.rows(), stream.features(),
+           finished.directory());
 
   phase = "transform";
   run.phase(phase);
