@@ -105,6 +105,28 @@ TEST(ProgramOptions, ReadsSizesThatCanBeCounted) {
   EXPECT_THROW(huge.numbers("grid", 'x', "a shape"), OptionError);
 }
 
+TEST(ProgramOptions, ReadsNamedNumbersThatAreFinite) {
+  auto options = example();
+  parse(options, "--grid", "conv1=0.5,linear*=2e0,last=0");
+  EXPECT_EQ(options.named_numbers("grid", 0), (std::vector<std::pair<std::string, double>>{
+                                                  {"conv1", 0.5}, {"linear*", 2}, {"last", 0}}));
+  for (const std::string pair :
+       {"conv1=1e999", "conv1=-1e999", "conv1=1e39", "conv1=nan", "conv1=-nan", "conv1=inf",
+        "conv1=-inf", "conv1=infinity", "conv1=1e-999", "conv1=-0.1", "conv1=", "conv1=1x",
+        "conv1= 1", "conv1=0x10", "conv1=1=2", "conv1", "=1", ""}) {
+    auto wrong = example();
+    const std::string value = "linear=1," + pair + ",last=2";
+    parse(wrong, "--grid", value.c_str());
+    try {
+      wrong.named_numbers("grid", 0);
+      ADD_FAILURE() << value << " was taken";
+    } catch (const OptionError& error) {
+      EXPECT_EQ(error.what(), "--grid has '" + pair +
+                                  "'; expected NAME=NUMBER of at least 0 and at most 3.40282e+38");
+    }
+  }
+}
+
 TEST(ProgramOptions, AnEmptyValueOfASwitchIsAnError) {
   ::setenv("EIGENSCALE_OVERWRITE", "", 1);
   EXPECT_THAT(complaint("--seed=1"), testing::HasSubstr("overwrite"));

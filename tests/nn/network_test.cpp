@@ -1,5 +1,7 @@
 #include "eigenscale/nn/network.h"
 
+#include <fstream>
+
 #include "eigenscale/core/errors.h"
 #include "eigenscale/nn/named_networks.h"
 #include "eigenscale/nn/network_specification.h"
@@ -178,10 +180,31 @@ TEST(NetworkTest, ErrorsNameFileLayerAndWhatWasExpected) {
   EXPECT_THAT(normalization(R"("energy": 0)"), HasSubstr("expected more than 0 and at most 1"));
   EXPECT_THAT(normalization(R"("kind": "zca", "components": 5)"),
               HasSubstr("expected at most the 4 channels"));
+  EXPECT_THAT(normalization(R"("epsilon": 1e39)"), HasSubstr("which single precision holds"));
+  EXPECT_THAT(
+      message_of(R"({"input": [4], "scale": -1e39, "layers": []})"),
+      HasSubstr("has scale -1e+39; expected a number other than 0, which single precision"));
   EXPECT_EQ(normalization(R"("kind": "zca", "gradient_rule": "taylor", "groups": 2)"), "no error");
   EXPECT_THROW(named_network("resnet19", {.input = {3, 8, 8}}), OptionError);
   EXPECT_THROW(named_network("mlp:0", {.input = {8}}), OptionError);
   EXPECT_THROW(named_network("cnn", {.input = {8}}), InputError);
+}
+
+// JSON has no words for these, and 1e999 is beyond double precision.
+TEST(NetworkTest, AFileWithNumbersThatAreNotFiniteIsRefused) {
+  const test::SharedDirectory directory;
+  const auto path = directory.path() / ("net" + std::to_string(test::world().rank()) + ".json");
+  const std::string scale =
+      R"({"input": [4], "layers": [{"type": "linear", "outputs": 2}], "scale": )";
+  const std::string size = R"({"layers": [{"type": "linear", "outputs": 2}], "input": )";
+  for (const char* number : {"1e999", "-1e999", "nan", "NaN", "inf", "Infinity", "-inf"}) {
+    for (const auto& start : {scale, size}) {
+      std::ofstream(path) << start << number << "}";
+      EXPECT_THAT([&] { read_specification(path); },
+                  testing::ThrowsMessage<InputError>(testing::HasSubstr(" is not JSON: ")))
+          << start << number;
+    }
+  }
 }
 
 TEST(NetworkTest, SpecificationIsCompleteAndStable) {

@@ -182,7 +182,7 @@ std::vector<std::pair<std::string, double>> ProgramOptions::named_numbers(const 
     if (!whole || equals + 1 == pair.size() || !(value >= minimum && value <= kMostReal)) {
       std::ostringstream message;
       message << "--" << name << " has '" << pair << "'; expected NAME=NUMBER of at least "
-              << minimum;
+              << minimum << " and at most " << kMostReal;
       throw OptionError(message.str());
     }
     result.emplace_back(pair.substr(0, equals), value);

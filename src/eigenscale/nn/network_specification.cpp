@@ -295,8 +295,10 @@ class Completion {
       layer[key] = fallback;
     }
     const auto& value = layer[key];
-    if (!value.is_number() || !std::isfinite(value.get<double>()) || !holds(value.get<double>())) {
-      fail("has " + std::string(key) + " " + shortened(value) + "; expected " + expected);
+    const bool held = value.is_number() && holds(value.get<double>());
+    if (!held || !(std::abs(value.get<double>()) <= std::numeric_limits<float>::max())) {
+      fail("has " + std::string(key) + " " + shortened(value) + "; expected " + expected +
+           (held ? ", which single precision holds" : ""));
     }
   }
 
