@@ -1,9 +1,12 @@
 // Synthetic data whose truth is known: unions of subspaces with labels, or a covariance of a given
 // spectrum; the same bytes for any number of ranks.
+#include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
 #include "eigenscale/core/log.h"
+#include "eigenscale/core/row_partition.h"
 #include "eigenscale/data/spectrum.h"
 #include "eigenscale/data/synthetic.h"
 #include "eigenscale/report/program.h"
@@ -117,10 +120,17 @@ Options generation_options(const ProgramOptions& options) {
   return result;
 }
 
+/// A bar or lines for the samples of rank 0, which are as many as any rank's.
+std::function<void(std::int64_t)> progress(const Communicator& world, Run& run,
+                                           std::int64_t samples) {
+  const auto own = RowPartition(samples, world.size()).range(world.rank()).size();
+  return [&run, own](std::int64_t done) { run.progress("generate", own, done, ""); };
+}
+
 void write_spectrum(const Communicator& world, Run& run, const SpectrumOptions& spectrum) {
   run.claim({.inputs = {}, .outputs = {"data.npy", "variances.npy", "mean.npy", "directions.npy"}});
   run.phase("generate");
-  generate_spectrum(world, spectrum, run.directory());
+  generate_spectrum(world, spectrum, run.directory(), progress(world, run, spectrum.samples));
   run.summary()["choices"] = {{"samples", spectrum.samples}, {"ambient_dim", spectrum.ambient_dim},
                               {"law", spectrum.law},         {"decay", spectrum.decay},
                               {"rank", spectrum.rank},       {"mean", spectrum.mean}};
@@ -133,7 +143,7 @@ void write_spectrum(const Communicator& world, Run& run, const SpectrumOptions& 
 void write_clusters(const Communicator& world, Run& run, const SyntheticOptions& synthetic) {
   run.claim({.inputs = {}, .outputs = {"data.npy", "labels.npy", "bases.npy"}});
   run.phase("generate");
-  generate(world, synthetic, run.directory());
+  generate(world, synthetic, run.directory(), progress(world, run, synthetic.samples));
   run.summary()["choices"] = {{"samples", synthetic.samples},
                               {"ambient_dim", synthetic.ambient_dim},
                               {"subspace_dim", synthetic.subspace_dim},

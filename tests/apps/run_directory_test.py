@@ -3,6 +3,7 @@ repeats the run."""
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -77,6 +78,23 @@ class RunDirectories(program.ProgramTest):
         self.assertEqual(self.read("again/data.npy"), data)
         self.generate("--samples", 40, "--clusters", 2, "--seed", 2, "--overwrite")
         self.assertNotEqual(self.read("run/data.npy"), data)
+
+    def test_generating_shows_how_far_it_is(self):
+        # 5,000,000 numbers: more than one piece of 16 MiB.
+        line = re.compile(r"generate \[(#*)(\.*)\] (\d+)/25000  ([\d.]+)/s  [\w. ]+ left")
+        for kind in ("subspaces", "spectrum"):
+            run = self.generate("--kind", kind, "--samples", 25000, "--progress", "always",
+                                output=kind)
+            found = line.findall(run.errors)
+            steps = [int(step) for _, _, step, _ in found]
+            self.assertGreaterEqual(len(steps), 2 if kind == "spectrum" else 1, run.errors)
+            self.assertEqual(steps[-1], 25000)
+            self.assertEqual(steps, sorted(steps))
+            self.assertEqual(found[-1][:2], ("#" * 24, ""))
+            self.assertGreater(float(found[-1][3]), 0)
+            quiet = self.generate("--kind", kind, "--samples", 25000, "--progress", "never",
+                                  "--overwrite", output=kind)
+            self.assertNotIn("/25000", quiet.errors)
 
     def test_a_second_run_is_told_who_has_the_directory(self):
         command = [os.path.join(os.path.abspath(program.APPS), "eigenscale-generate"), "--samples",

@@ -1,7 +1,10 @@
 #include "eigenscale/data/synthetic.h"
 
+#include <algorithm>
+
 #include "data/test_files.h"
 #include "eigenscale/data/npy_file.h"
+#include "eigenscale/data/spectrum.h"
 
 namespace eigenscale::test {
 namespace {
@@ -48,6 +51,29 @@ TEST(Synthetic, FilesHoldTheRowsOfEveryRank) {
   EXPECT_TRUE(torch::equal(data.read_rows({0, data.rows()}), whole.rows));
   EXPECT_TRUE(torch::equal(labels.read_rows({0, labels.rows()}), whole.labels));
   world().barrier();
+}
+
+TEST(Synthetic, TellsHowManySamplesAreMade) {
+  const SharedDirectory directory;
+  auto options = small_options();
+  options.ambient_dim = 1 << 20;  // four rows are a piece
+  options.clusters = 1;
+  options.samples = 13;
+  std::vector<std::int64_t> told;
+  const auto tell = [&](std::int64_t done) { told.push_back(done); };
+  generate(world(), options, directory.path() / "subspaces", tell);
+  const auto own = RowPartition(13, world().size()).range(world().rank()).size();
+  ASSERT_GE(told.size(), 2U);
+  EXPECT_EQ(told.front(), 0);
+  EXPECT_EQ(told[1], std::min<std::int64_t>(4, own));
+  EXPECT_EQ(told.back(), own);
+  EXPECT_TRUE(std::ranges::is_sorted(told));
+  told.clear();
+  generate_spectrum(world(), {.samples = 13, .ambient_dim = 1 << 20, .seed = 1},
+                    directory.path() / "spectrum", tell);
+  EXPECT_EQ(told.front(), 0);
+  EXPECT_EQ(told.back(), own);
+  EXPECT_TRUE(std::ranges::is_sorted(told));
 }
 
 TEST(Synthetic, ClustersHaveEqualSizesInShuffledOrder) {

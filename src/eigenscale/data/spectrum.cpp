@@ -163,7 +163,8 @@ torch::Tensor SpectrumData::directions(RowRange range) const {
 }
 
 void generate_spectrum(const Communicator& communicator, const SpectrumOptions& options,
-                       const std::filesystem::path& directory) {
+                       const std::filesystem::path& directory,
+                       const std::function<void(std::int64_t done)>& progress) {
   constexpr std::int64_t kDirectionNumbers = std::int64_t{8} << 20;
   std::unique_ptr<SpectrumData> data;
   on_all_ranks(communicator, [&] { data = std::make_unique<SpectrumData>(options); });
@@ -182,9 +183,19 @@ void generate_spectrum(const Communicator& communicator, const SpectrumOptions& 
       std::clamp<std::int64_t>(kDirectionNumbers / dim, 1, data->variances().numel());
   write_npy(communicator, directory / "directions.npy", torch::kFloat64, {dim}, own(written).size(),
             [&](RowRange range) { return data->directions(range); });
-  write_npy(communicator, directory / "data.npy", torch::kFloat32, {dim},
-            own(options.samples).size(),
-            [&](RowRange range) { return data->make(range).to(torch::kFloat32); });
+  const auto samples = own(options.samples);
+  const auto tell = [&](std::int64_t row) {
+    if (progress) {
+      progress(row - samples.begin);
+    }
+  };
+  tell(samples.begin);
+  write_npy(communicator, directory / "data.npy", torch::kFloat32, {dim}, samples.size(),
+            [&](RowRange range) {
+              auto rows = data->make(range).to(torch::kFloat32);
+              tell(range.end);
+              return rows;
+            });
 }
 
 }  // namespace eigenscale

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -68,9 +69,11 @@ class SpectrumData {
 
 /// [collective] Writes `directory`/data.npy (float32, N x D), variances.npy (r doubles), mean.npy
 /// (D doubles) and directions.npy (doubles, the leading q_j, as many as take 64 MiB, at least one),
-/// the same bytes for every number of ranks; the directory is made. OptionError as `checked`;
-/// OutputError as write_npy.
+/// the same bytes for every number of ranks; the directory is made. `progress` is told (local) how
+/// many of this rank's samples, the range of a RowPartition, are made: 0 first, all of them last.
+/// OptionError as `checked`; OutputError as write_npy.
 void generate_spectrum(const Communicator& communicator, const SpectrumOptions& options,
-                       const std::filesystem::path& directory);
+                       const std::filesystem::path& directory,
+                       const std::function<void(std::int64_t done)>& progress = {});
 
 }  // namespace eigenscale

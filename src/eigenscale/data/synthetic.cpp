@@ -184,7 +184,8 @@ SyntheticRows generate_rows(const SyntheticOptions& options, RowRange range) {
 }
 
 void generate(const Communicator& communicator, const SyntheticOptions& options,
-              const std::filesystem::path& directory) {
+              const std::filesystem::path& directory,
+              const std::function<void(std::int64_t done)>& progress) {
   constexpr std::int64_t kChunkBytes = std::int64_t{16} << 20;
   std::unique_ptr<SyntheticData> data;
   on_all_ranks(communicator, [&] { data = std::make_unique<SyntheticData>(options); });
@@ -209,14 +210,20 @@ void generate(const Communicator& communicator, const SyntheticOptions& options,
   const RowPartition partition(options.samples, communicator.size());
   const RowRange own = partition.range(communicator.rank());
   const std::int64_t chunk = std::max<std::int64_t>(1, kChunkBytes / (4 * options.ambient_dim));
+  const auto tell = [&](std::int64_t row) {
+    if (progress) {
+      progress(row - own.begin);
+    }
+  };
+  tell(own.begin);
   for (std::int64_t done = 0; done < partition.block(); done += chunk) {
     const std::int64_t begin = std::min(own.begin + done, own.end);
+    const std::int64_t end = std::min(begin + chunk, own.end);
     SyntheticRows made;
-    on_all_ranks(communicator, [&] {
-      made = data->make({begin, std::min(begin + chunk, own.end)});
-    });
+    on_all_ranks(communicator, [&] { made = data->make({begin, end}); });
     samples->append(made.rows);
     labels->append(made.labels);
+    tell(end);
   }
   samples->commit();
   labels->commit();

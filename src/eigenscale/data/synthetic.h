@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #include "eigenscale/comm/communicator.h"
@@ -71,9 +72,11 @@ SyntheticRows generate_rows(const SyntheticOptions& options, RowRange range);
 
 /// [collective] Writes `directory`/data.npy (float32, N x D), labels.npy (int64, N) and bases.npy
 /// (float64, K x D x d: the orthonormal U_k), the same bytes for every number of ranks; the
-/// directory is made. Memory does not grow with N.
+/// directory is made. Memory does not grow with N. `progress` is told (local) how many of this
+/// rank's samples, the range of a RowPartition, are made: 0 first, all of them last.
 /// OptionError as `check`; OutputError as write_npy.
 void generate(const Communicator& communicator, const SyntheticOptions& options,
-              const std::filesystem::path& directory);
+              const std::filesystem::path& directory,
+              const std::function<void(std::int64_t done)>& progress = {});
 
 }  // namespace eigenscale
