@@ -2,6 +2,7 @@
 """eigenscale-train with penalties and eigenscale-compress as users run them."""
 
 import json
+import math
 import os
 import re
 import shutil
@@ -255,6 +256,8 @@ class CompressTest(training.TrainingTest):
                  ("cut off", good[:-10], network, "model.safetensors"),
                  ("other weights", good, other, "its tensors do not fit the network"),
                  ("no network", good, [1, 2], "not a network"),
+                 ("no number", good, dict(network, scale=math.inf), "model.json' is not JSON"),
+                 ("no float", good, dict(network, scale=1e39), "which single precision holds"),
                  ("missing", None, network, "model.safetensors")]
         for name, content, layers, message in cases:
             with self.subTest(name):
@@ -272,6 +275,64 @@ class CompressTest(training.TrainingTest):
         self.assertEqual(run.code, 3, run.errors)
         self.assertIn("nowhere", run.messages[0])
 
+    def write_perceptron(self, code, hidden, weights):
+        """Two inputs, hidden layers of 8 neurons, two outputs, all of constant (bias, weight)."""
+        layers, tensors = [], {}
+        sizes = [2, *[8] * hidden, 2]
+        for i, (bias, weight) in enumerate(weights):
+            name = f"linear{i + 1}"
+            layers += [{"type": "linear", "name": name, "outputs": sizes[i + 1]}, {"type": "relu"}]
+            tensors[f"layers.{name}.weight"] = ([sizes[i + 1], sizes[i]], weight)
+            tensors[f"layers.{name}.bias"] = ([sizes[i + 1]], bias)
+        header, data = {}, b""
+        for name, (shape, value) in tensors.items():
+            values = struct.pack("<" + code, value) * math.prod(shape)
+            header[name] = {"dtype": {"f": "F32", "d": "F64"}[code], "shape": shape,
+                            "data_offsets": [len(data), len(data) + len(values)]}
+            data += values
+        text = json.dumps(header).encode()
+        os.makedirs(self.path("run"), exist_ok=True)
+        with open(self.path("run/model.safetensors"), "wb") as file:
+            file.write(struct.pack("<Q", len(text)) + text + data)
+        with open(self.path("run/model.json"), "w") as file:
+            json.dump({"input": [2], "layers": layers[:-1],
+                       "precision": {"f": "float", "d": "double"}[code]}, file)
+
+    def test_numbers_that_overflow_end_the_run(self):
+        # Constant neurons of 1e30 become a bias of 8e60. Of a matrix of 1.7e308 every value can be
+        # held, the singular value 8 times as large cannot. Weights of 1e300 are no single ones.
+        zero, huge = (0.0, 0.0), (0.0, 1.7e308)
+        cases = [("folded", "f", [(1e30, 0.0), (0.0, 1e30)], [],
+                  "'layers.linear2.bias' of the network without these neurons"),
+                 ("factorised", "d", [zero, huge, huge], ["--keep-neurons", 1, "--energy", 0.5],
+                  "of the factorised network holds values that are not finite"),
+                 ("answers", "d", [(0.0, 1e200), (0.0, 1e200)], [], "the answer of the model in"),
+                 ("loss", "d", [(1e30, 1e-3), (0.0, 1e30)],
+                  [*self.points(), "--keep-neurons", 1],
+                  "the loss of the smaller network on --validation-data is not finite"),
+                 ("exported", "d", [(0.0, 1e-300), (0.0, 1e300)],
+                  ["--export", "onnx"], "of the network in single precision")]
+        for name, code, weights, options, message in cases:
+            with self.subTest(name):
+                if name == "exported":
+                    self.need_onnx()
+                self.write_perceptron(code, len(weights) - 1, weights)
+                run = self.compress(*options, output=name, code=4)
+                self.assertEqual(len(run.messages), 1, run.errors)
+                self.assertIn(message, run.messages[0])
+                self.assertIn("Nothing was written", run.messages[0])
+                left = os.listdir(self.path(name))
+                for file in ("model.safetensors", "model.json", "model.onnx", "summary.json",
+                             "report.html"):
+                    self.assertNotIn(file, left)
+
+    def points(self):
+        """Ten points of the plane and their classes, as options."""
+        program.write_npy(self.path("points.npy"), (10, 2), [float(i) for i in range(20)])
+        program.write_npy(self.path("classes.npy"), (10,), [i % 2 for i in range(10)], "q")
+        return ["--validation-data", self.path("points.npy"), "--validation-labels",
+                self.path("classes.npy")]
+
     def test_whitening_cannot_be_exported(self):
         self.need_onnx()
         self.model("--normalization", "zca")
@@ -286,6 +347,8 @@ class CompressTest(training.TrainingTest):
                  (["--sparse-mix", 2], "--sparse-mix"),
                  (["--prox-every", "often"], "--prox-every is 'often'"),
                  (["--layer-sparsity", "conv1"], "--layer-sparsity has 'conv1'"),
+                 (["--layer-sparsity", "conv1=1e999"], "--layer-sparsity has 'conv1=1e999'"),
+                 (["--layer-sparsity", "conv1=nan"], "--layer-sparsity has 'conv1=nan'"),
                  (["--layer-sparsity", "dense9=1"], "no layer whose neurons can be removed")]
         for options, message in cases:
             with self.subTest(options=options):

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "eigenscale/comm/agreement.h"
+#include "eigenscale/comm/finite.h"
 #include "eigenscale/compress/compression_report.h"
 #include "eigenscale/compress/factorization.h"
 #include "eigenscale/compress/latency.h"
@@ -58,6 +59,8 @@ class CompressionRun {
                 .outputs = {"model.safetensors", "model.json", "model.onnx", "model.onnx.data"}});
     choose_samples();
     outputs_ = double_outputs(world_, original_, samples_);
+    require_finite(world_, outputs_, "the answer of the model in '" + options_.model + "'",
+                   "look at its weights and at --scale. Nothing was written");
     run_.phase("compress");
     remove();
     if (options_.energy) {
@@ -129,9 +132,16 @@ class CompressionRun {
     }
   }
 
-  /// [collective] The difference of a model from the original; what all ranks decide by.
-  OutputDifference difference(const SavedModel& model) const {
-    const auto own = output_difference(outputs_, double_outputs(world_, model, samples_));
+  /// [collective] The difference of a model from the original; what all ranks decide by. Ends the
+  /// run when a weight or an output of `what` overflowed.
+  OutputDifference difference(const SavedModel& model, const std::string& what) const {
+    const std::string advice = "its numbers grew too large. Nothing was written";
+    for (const auto& [name, tensor] : model.tensors) {
+      require_finite(world_, tensor.detach(), "'" + name + "' of " + what, advice);
+    }
+    const auto outputs = double_outputs(world_, model, samples_);
+    require_finite(world_, outputs, "the answer of " + what, advice);
+    const auto own = output_difference(outputs_, outputs);
     return {all_reduce(world_, own.largest, ReduceOp::kMax),
             all_reduce(world_, own.scale, ReduceOp::kMax),
             all_reduce(world_, own.changed, ReduceOp::kMax)};
@@ -143,7 +153,7 @@ class CompressionRun {
     for (const auto& one : removed_) {
       log_info("{}: {} of {} neurons stay", one.layer, one.after, one.before);
     }
-    after_removal_ = difference(model_);
+    after_removal_ = difference(model_, "the network without these neurons");
     if (!options_.keep_neurons && !(after_removal_.relative() <= kLargestDifference)) {
       throw Error(ExitCode::kNumerical,
                   format_text("taking out dead neurons changed the outputs by {:.2g} of the "
@@ -160,7 +170,7 @@ class CompressionRun {
       log_info("{}: rank {} of {} holds the energy; {}", one.layer, one.rank, one.full,
                one.factorized ? "factorised" : "left, since two layers would not be smaller");
     }
-    after_factorization_ = difference(model_);
+    after_factorization_ = difference(model_, "the factorised network");
     log_info("outputs differ by {:.2g} of the largest", after_factorization_->relative());
   }
 
@@ -211,13 +221,20 @@ class CompressionRun {
         options_.learning_rate));
   }
 
-  Json sizes(const SavedModel& model) {
+  Json sizes(const SavedModel& model, const std::string& what) {
     const auto network = make_network(world_, model, torch::kFloat32, "the network");
     Json result = {{"parameters", model.parameter_count()},
                    {"flops", specification_flops(model.specification)},
                    {"bytes", model.bytes()}};
     if (validation_) {
       const auto evaluation = evaluate(world_, *network, *validation_, scale_);
+      if (!std::isfinite(evaluation.loss)) {
+        throw Error(ExitCode::kNumerical,
+                    "the loss of " + what +
+                        " on --validation-data is not finite in single precision. Nothing was "
+                        "written",
+                    /*agreed=*/true);
+      }
       result["accuracy"] = evaluation.accuracy;
       result["loss"] = evaluation.loss;
     }
@@ -229,15 +246,17 @@ class CompressionRun {
   }
 
   void measure() {
-    metrics_ = sizes(model_);
-    metrics_["before"] = sizes(original_);
+    metrics_ = sizes(model_, "the smaller network");
+    metrics_["before"] = sizes(original_, "the original network");
     metrics_["difference"] = {{"removal", after_removal_.relative()}};
     if (after_factorization_) {
       metrics_["difference"]["factorization"] = after_factorization_->relative();
     }
-    metrics_["difference"]["changed_predictions"] = difference(model_).changed;
+    metrics_["difference"]["changed_predictions"] =
+        difference(model_, "the smaller network").changed;
     if (options_.onnx && model_.is_double()) {
-      const auto change = difference(in_single_precision(model_)).relative();
+      const auto change =
+          difference(in_single_precision(model_), "the network in single precision").relative();
       metrics_["difference"]["onnx"] = change;
       run_.warn(
           format_text("model.onnx holds the weights of this double model in single precision; its "

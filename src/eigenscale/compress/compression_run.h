@@ -35,7 +35,8 @@ struct CompressionRunOptions {
 /// writes model.safetensors, model.json, model.onnx (maybe with
 /// model.onnx.data), summary.json and report.html. Errors end with
 /// the documented exit codes on all ranks; NumericalError when taking out dead neurons changed the
-/// outputs by more than 1e-5 of the largest.
+/// outputs by more than 1e-5 of the largest, and when a weight, an output or a loss of either
+/// network is not finite.
 ExitCode run_compression(const Communicator& world, const RunOptions& run,
                          const CompressionRunOptions& options);
 
