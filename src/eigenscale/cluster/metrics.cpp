@@ -1,5 +1,8 @@
 #include "eigenscale/cluster/metrics.h"
 
+// Only templates of dlib are used. This header of it would ask for its compiled library, to compare
+// versions, wherever the compiler does not drop what nobody reads: without optimisation.
+#define DLIB_TEST_FOR_ODR_VIOLATIONS_H_
 #include <dlib/matrix.h>
 #include <dlib/optimization/max_cost_assignment.h>
 
