@@ -15,6 +15,14 @@ set(EIGENSCALE_TEST_ENVIRONMENT
   OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_btl_vader_single_copy_mechanism=none
   OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
   OMP_NUM_THREADS=1)
+# Preset asan: whatever a sanitizer finds fails the test. Memory that cannot be had is what tests of
+# its absence expect.
+if(CMAKE_CXX_FLAGS MATCHES "-fsanitize=[a-z,]*address")
+  list(APPEND EIGENSCALE_TEST_ENVIRONMENT
+    "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/sanitizers/leaks.supp:print_suppressions=0"
+    ASAN_OPTIONS=allocator_may_return_null=1
+    UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1)
+endif()
 
 set(EIGENSCALE_TEST_RANKS "" CACHE STRING "Rank counts of the tests; empty: those each test names")
 list(JOIN EIGENSCALE_TEST_RANKS "|" any_rank_count)
