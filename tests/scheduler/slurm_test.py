@@ -98,9 +98,10 @@ class SlurmTest(program.ProgramTest):
         job = self.submit(*options, "--output", "parts",
                           sbatch=("-N2", "-n2", "--time=1", "--signal=B:USR1@25"))
         log = self.wait_for_end(job, "COMPLETED", 0, seconds=900)
-        stops = log.count("got SIGUSR1")
+        stops = log.count("stopped on request after step")
         self.assertGreaterEqual(stops, 1, log)
-        self.assertEqual(log.count("stopped on request after step"), stops, log)
+        # A signal that comes in the last step finds nothing left to stop.
+        self.assertIn(log.count("got SIGUSR1") - stops, (0, 1), log)
         self.assertEqual(log.count("queueing the job again"), stops, log)
         self.assertEqual(log.count("going on from"), stops, log)
         self.assertEqual(self.field(job, "Restarts"), str(stops), log)

@@ -11,6 +11,8 @@ namespace {
 constexpr std::int64_t kMostDimensions = 24;
 // Unit rows that lie exactly in their subspaces leave some 1e-7 in single precision.
 constexpr double kNothing = 1e-6;
+// From so many features for each direction on, eigenproblems would be most of the search.
+constexpr std::int64_t kManyFeatures = 4;
 
 }  // namespace
 
@@ -44,9 +46,12 @@ DimensionChoice choose_dimension(const Communicator& communicator, const RowProv
   for (std::int64_t s = 1; s <= most && choice.dimension == 0; ++s) {
     const auto start = nested ? widest.narrow(2, 0, s).contiguous()
                               : fit_subspaces(communicator, rows, labels, clusters, s, type);
-    const auto fitted =
-        refine_subspaces(communicator, rows, start,
-                         {.label_share = 1e-3, .objective_share = 1e-3, .spectra = false});
+    const bool iterate = features > kManyFeatures * (s + SubspaceSums::kMoreColumns);
+    const auto fitted = refine_subspaces(communicator, rows, start,
+                                         {.label_share = 1e-3,
+                                          .objective_share = 1e-3,
+                                          .spectra = false,
+                                          .iterate = iterate});
     choice.trials.push_back({s, fitted.objective / static_cast<double>(features - s)});
     choice.dimension = elbow(choice.trials);
   }

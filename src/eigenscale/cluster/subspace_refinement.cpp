@@ -45,8 +45,9 @@ class Refiner {
         features_(from.bases.size(1)),
         dimension_(from.bases.size(2)),
         options_(options),
-        moments_(SubspaceSums::by_moments(clusters_, features_)),
-        keep_rows_(SubspaceSums::by_rows(communicator, stream_.rows(), clusters_, features_)) {
+        moments_(!options.iterate && SubspaceSums::by_moments(clusters_, features_)),
+        keep_rows_(moments_ &&
+                   SubspaceSums::by_rows(communicator, stream_.rows(), clusters_, features_)) {
     result_.bases = from.bases;
     result_.passes = from.passes;
     if (!moments_) {

@@ -21,6 +21,10 @@ struct RefinementOptions {
   std::int64_t most_passes = 50;
   /// Whether the spectra of the end are wanted: one more eigenproblem a cluster.
   bool spectra = true;
+  /// Each pass turns the subspaces by one step of subspace iteration, as it must where K d^2 is too
+  /// much for moments, rather than to the leading eigenvectors: for d many times s much cheaper,
+  /// and as good once they hardly turn any more.
+  bool iterate = false;
 };
 
 struct RefinementPass {
