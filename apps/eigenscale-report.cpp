@@ -27,7 +27,7 @@ ProgramOptions describe_options() {
       ("run", texts(), "directory of a finished run, or of a study; --run may be left out")
       ("reference", text(), "study.jsonl of another machine or commit, drawn beside the study");
   options.group("Prediction (docs/cost-model.md)")
-      ("predict", text(), "train-step or self-expression: its cost on more ranks")
+      ("predict", text(), "train-step, self-expression or subspaces: its cost on more ranks")
       ("size", text(), "of the problem, such as 20000x200")
       ("ranks", text(), "numbers of ranks, such as 1,2,4")
       ("rates", text(), "files of lines of eigenscale-bench, with commas between")

@@ -1,8 +1,12 @@
 #include "eigenscale/bench/cost_model.h"
 
 #include "eigenscale/cluster/self_expression.h"
+#include "eigenscale/cluster/subspace_refinement.h"
+#include "eigenscale/cluster/unit_rows.h"
 #include "eigenscale/core/row_partition.h"
 #include "eigenscale/core/trace.h"
+#include "eigenscale/data/row_provider.h"
+#include "eigenscale/data/synthetic.h"
 #include "eigenscale/linalg/process_grid.h"
 #include "eigenscale/nn/named_networks.h"
 #include "eigenscale/nn/network.h"
@@ -74,6 +78,46 @@ TEST(CostModel, CountsASelfExpressionStepExactly) {
       {.samples = kSamples, .latent = kLatent, .grid_rows = rows, .grid_columns = columns});
   EXPECT_EQ(counted.bytes, cost.bytes);
   EXPECT_EQ(counted.messages, cost.messages);
+}
+
+TEST(CostModel, CountsARefinementPassExactly) {
+  constexpr std::int64_t kSamples = 4000;
+  constexpr std::int64_t kFeatures = 30;
+  constexpr std::int64_t kClusters = 5;
+  constexpr std::int64_t kDimension = 3;
+  const SyntheticData data({.samples = kSamples,
+                            .ambient_dim = kFeatures,
+                            .subspace_dim = kDimension,
+                            .clusters = kClusters,
+                            .noise = 0.3,
+                            .seed = 1});
+  const MemoryRows raw(
+      data.make(RowPartition(kSamples, world().size()).range(world().rank())).rows);
+  const UnitRows rows(raw);
+  const auto start = random_bases(kClusters, kFeatures, kDimension, 1, torch::kFloat32);
+  const auto count_of_passes = [&](std::int64_t passes) {
+    std::int64_t done = 0;
+    const auto counted = count_of([&] {
+      const auto refinement = refine_subspaces(
+          world(), rows, start,
+          {.label_share = 0, .objective_share = 0, .most_passes = passes, .spectra = false});
+      done = std::ssize(refinement.passes);
+      for (const auto& pass : refinement.passes) {
+        EXPECT_EQ(pass.refilled, 0);
+      }
+    });
+    EXPECT_EQ(done, passes);
+    return counted;
+  };
+  const auto three = count_of_passes(3);
+  const auto four = count_of_passes(4);
+  const auto cost = refinement_pass_cost({.samples = kSamples,
+                                          .features = kFeatures,
+                                          .clusters = kClusters,
+                                          .dimension = kDimension,
+                                          .ranks = world().size()});
+  EXPECT_EQ(four.bytes - three.bytes, cost.bytes);
+  EXPECT_EQ(four.messages - three.messages, cost.messages);
 }
 
 TEST(CostModel, WorkIsSharedAndTimesAddUp) {

@@ -27,9 +27,10 @@ PhaseCost refinement_pass_cost(const RefinementProblem& problem) {
   cost.flop = 2 * rows * d * k * s + rows * d * (d + 1) + own_clusters * 16.0 / 3 * d * d * d;
   cost.read = 4 * rows * d;
   const double sums = 8 * (k * d * d + k + 3);
-  const double gathered = 8 * k * (d * s + d);
-  cost.bytes = sums + gathered + 8;  // and the agreement that no eigenproblem failed
-  cost.messages = 3;
+  const double gathered = 8 * k * (d * s + s);  // bases and their energies
+  // And two agreements: that all rows were read, and that no eigenproblem failed.
+  cost.bytes = sums + gathered + 2 * 8;
+  cost.messages = 4;
   cost.wire = all_reduce_wire(sums, problem.ranks) +
               gathered * real(problem.ranks - 1) / real(problem.ranks);
   // Labels and residuals; the sums and their copy with the scalars; bases in two precisions.

@@ -25,7 +25,8 @@ struct PredictedPhase {
 const std::map<std::string, PredictedPhase>& predicted_phases() {
   static const std::map<std::string, PredictedPhase> all = {
       {"train-step", {"train-step", "forward and backward", "BATCHxWIDTH", 2}},
-      {"self-expression", {"self-expression", "SelfExpression", "SAMPLESxLATENT", 2}}};
+      {"self-expression", {"self-expression", "SelfExpression", "SAMPLESxLATENT", 2}},
+      {"subspaces", {"subspaces", "refinement pass", "SAMPLESxFEATURESxCLUSTERSxDIMENSION", 4}}};
   return all;
 }
 
@@ -108,6 +109,13 @@ PhaseCost cost_of(const PredictionOptions& options, std::int64_t ranks) {
     const auto [rows, columns] = ProcessGrid::squarest(static_cast<int>(ranks));
     return self_expression_step_cost(
         {.samples = size[0], .latent = size[1], .grid_rows = rows, .grid_columns = columns});
+  }
+  if (options.phase == "subspaces") {
+    return refinement_pass_cost({.samples = size[0],
+                                 .features = size[1],
+                                 .clusters = size[2],
+                                 .dimension = size[3],
+                                 .ranks = ranks});
   }
   constexpr std::int64_t kFeatures = 784;
   constexpr std::int64_t kClasses = 10;

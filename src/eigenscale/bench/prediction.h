@@ -11,8 +11,8 @@ namespace eigenscale {
 
 /// What `eigenscale-report --predict` is asked.
 struct PredictionOptions {
-  /// A phase: "train-step" (size batch x width, the perceptron of the suite) or "self-expression"
-  /// (N x latent).
+  /// A phase: "train-step" (size batch x width, the perceptron of the suite), "self-expression"
+  /// (N x latent) or "subspaces" (a pass of refinement: N x features x clusters x dimension).
   std::string phase;
   std::vector<std::int64_t> size;
   std::vector<std::int64_t> ranks;
