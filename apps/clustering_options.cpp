@@ -93,6 +93,7 @@ ClusteringRunOptions clustering_options(const ProgramOptions& options) {
                    .time_limit = options.get<double>("time-limit")};
   run.affine = options.get<bool>("affine");
   clustering.ablation = !options.get<bool>("no-ablation");
+  options.read("ablation-samples", run.ablation_samples);
   clustering.assignment = options.is("label-assignment", "discretize")
                               ? LabelAssignment::kDiscretize
                               : LabelAssignment::kKmeans;

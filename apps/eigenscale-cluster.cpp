@@ -16,6 +16,8 @@ ProgramOptions describe_options() {
       ("labels", texts(), "reference labels, as many files: metrics and ablation are reported")
       ("no-ablation", flag(),
        "with labels: leave out the parts of the method alone, which cost as much again each")
+      ("ablation-samples", whole(1)->default_value(100000),
+       "the parts of the method alone, where the model labels the samples: on so many of them")
       ("clusters", whole(1), "number of clusters K")
       ("assign", text(), "label the data by the model of this finished run; no --clusters then")
       ("scale", real()->default_value(1), "factor on every value");

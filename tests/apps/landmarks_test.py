@@ -31,12 +31,14 @@ class Landmarks(program.ProgramTest):
 
     def test_labels_of_landmarks_reach_all_rows_and_new_ones(self):
         data, labels = self.generate("data", SAMPLES)
-        self.cluster("--data", data, "--labels", labels, "--clusters", 5, "--output",
-                     self.path("run"))
+        self.cluster("--data", data, "--labels", labels, "--clusters", 5, "--ablation-samples", 997,
+                     "--output", self.path("run"))
         summary = self.summary(self.path("run"))
         self.assertGreaterEqual(summary["metrics"]["accuracy"], 0.9999)
         for name in ("kmeans_baseline", "random_start", "landmarks_alone"):
             self.assertEqual(set(summary["metrics"][name]), {"accuracy", "nmi", "ari"})
+            right = 997 * summary["metrics"][name]["accuracy"]
+            self.assertAlmostEqual(right, round(right), places=6, msg="of as many as asked for")
         self.assertLess(summary["metrics"]["kmeans_baseline"]["accuracy"], 0.5)
         self.assertEqual(summary["choices"]["landmarks"], 2000)
         self.assertEqual(summary["choices"]["subspace_dim"], 6)

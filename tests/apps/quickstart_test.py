@@ -1,7 +1,9 @@
 """job-scripts/local/quickstart from beginning to end, on a few images."""
 
 import gzip
+import json
 import os
+import pathlib
 import subprocess
 
 import program
@@ -43,7 +45,9 @@ class Quickstart(program.ProgramTest):
             self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
         report = [line for line in run.stdout.splitlines() if line.startswith("report:")]
         self.assertTrue(os.path.exists(report[0].split()[1]))
-        self.assertIn("k-means on all pixels", run.stdout)
+        metrics = json.loads(pathlib.Path(self.path("run", "summary.json")).read_text("utf-8"))["metrics"]
+        for name, found in (("this run", metrics), ("k-means", metrics["kmeans_baseline"])):
+            self.assertRegex(run.stdout, rf"{name}.* {found['accuracy']:.3f} +{found['nmi']:.3f}\n")
         shape, _ = program.read_npy(self.path("run", "labels.npy"))
         self.assertEqual(shape, (2 * COUNT,), "the images of both files")
 

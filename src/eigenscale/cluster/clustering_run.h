@@ -24,7 +24,8 @@ struct ClusteringRunOptions {
   std::string refine = "auto";           ///< auto, subspaces or none
   std::int64_t landmarks = 0;            ///< 0: by the number of samples
   std::int64_t landmark_draws = 3;
-  bool affine = false;  ///< subspaces need not contain the origin
+  std::int64_t ablation_samples = 100000;  ///< where the model labels the samples
+  bool affine = false;                     ///< subspaces need not contain the origin
   SnapshotOptions snapshots;
   std::string assign;  ///< directory of the run whose model labels the data; empty: cluster
   /// Settings and grid in it are filled in by the run.

@@ -310,10 +310,11 @@ class LandmarkRun {
     metrics_[""] = clustering_metrics(confusion);
     if (options_.clustering.ablation) {
       run_.phase("ablation");
-      metrics_.merge(subspace_ablation(
-          world_, rows_->partition(), rows_->raw(), rows_->unit(), *classes_,
-          landmarks_.unrefined_bases,
-          {.clusters = options_.clustering.clusters, .seed = options_.clustering.seed}));
+      metrics_.merge(subspace_ablation(world_, rows_->partition(), rows_->raw(), rows_->unit(),
+                                       *classes_, landmarks_.unrefined_bases,
+                                       {.clusters = options_.clustering.clusters,
+                                        .seed = options_.clustering.seed,
+                                        .sample = options_.ablation_samples}));
     }
   }
 
