@@ -11,6 +11,7 @@
 #include "eigenscale/comm/nccl_communicator.h"
 #include "eigenscale/comm/watchdog.h"
 #include "support/device_double.h"
+#include "support/keep_plugins.h"
 
 namespace {
 

@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "eigenscale/comm/environment.h"
+#include "support/keep_plugins.h"
 #include "support/mpi_test.h"
 
 namespace eigenscale::test {
@@ -43,12 +44,6 @@ SharedDirectory::~SharedDirectory() {
 }
 
 }  // namespace eigenscale::test
-
-#ifdef __SANITIZE_ADDRESS__
-// MPI closes its plugins when it ends. What they have kept could not be named then, and a list of
-// known leaks (tests/sanitizers/leaks.supp) goes by names: this one stands in for the C library's.
-extern "C" int dlclose(void*) { return 0; }
-#endif
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
