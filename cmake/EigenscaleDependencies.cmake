@@ -19,6 +19,12 @@ pkg_check_modules(OpenBLAS REQUIRED IMPORTED_TARGET openblas)
 add_library(eigenscale_torch INTERFACE IMPORTED)
 target_include_directories(eigenscale_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
 target_link_libraries(eigenscale_torch INTERFACE ${TORCH_LIBRARIES})
+# The libtorch of PyPI exports functions of the C++ library that it was made with, which crash when
+# called from here (std::filesystem::remove_all of 2.11): the system's must be found first.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  target_link_options(eigenscale_torch INTERFACE
+    "LINKER:--push-state,--no-as-needed" -lstdc++ "LINKER:--pop-state")
+endif()
 
 # The first pkg-config module that there is: Debian adds the MPI library's name, others do not.
 function(eigenscale_pkg_dependency name)
@@ -78,7 +84,12 @@ if(EIGENSCALE_WITH_ONNX)
   find_path(ONNX_INCLUDE_DIR onnx/onnx_pb.h)
   find_library(ONNX_LIBRARY onnx_proto)
   mark_as_advanced(ONNX_INCLUDE_DIR ONNX_LIBRARY)
-  if(TARGET protobuf::libprotobuf AND ONNX_INCLUDE_DIR AND ONNX_LIBRARY)
+  set(eigenscale_bundled_protobuf ${TORCH_INSTALL_PREFIX}/include/google/protobuf/message.h)
+  if(EXISTS ${eigenscale_bundled_protobuf} AND NOT TORCH_INSTALL_PREFIX STREQUAL "/usr")
+    message(STATUS "eigenscale: libtorch brings headers of another protobuf than that of ONNX "
+      "(${eigenscale_bundled_protobuf}), built without ONNX")
+    set(EIGENSCALE_WITH_ONNX OFF)
+  elseif(TARGET protobuf::libprotobuf AND ONNX_INCLUDE_DIR AND ONNX_LIBRARY)
     add_library(eigenscale_onnx INTERFACE IMPORTED)
     target_include_directories(eigenscale_onnx SYSTEM INTERFACE ${ONNX_INCLUDE_DIR})
     # As Debian's libonnx was made.
