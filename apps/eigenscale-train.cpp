@@ -33,7 +33,8 @@ ProgramOptions describe_options() {
       ("groups", whole(1)->default_value(1), "of channels, whitened separately")
       ("relative-epsilon", flag(),
        "zca: the 1e-4 that is added to eigenvalues is a share of their mean (data of any scale)")
-      ("precision", one_of({"float", "double", "bfloat16"})->default_value("float"), "float, double or bfloat16");
+      ("precision", one_of({"float", "double", "bfloat16"})->default_value("float"), "float, double or bfloat16")
+      ("tf32", flag(), "on a GPU: products of floats in TF32, with ten bits of precision");
   options.group("Method")
       ("epochs", whole(1, kMostEpochs)->default_value(10), "passes over the samples")
       ("batch-size", whole(1)->default_value(128), "samples of all ranks together")

@@ -125,6 +125,10 @@ TrainingRunOptions training_options(const ProgramOptions& options) {
   if (run.communicator == "nccl" && !options.is("device", "cuda")) {
     throw OptionError("--communicator nccl needs --device cuda");
   }
+  run.tf32 = options.get<bool>("tf32");
+  if (run.tf32 && !options.is("device", "cuda")) {
+    throw OptionError("--tf32 needs --device cuda");
+  }
   run.trainer = trainer_options(options);
   return run;
 }

@@ -49,6 +49,24 @@ class TrainOnDevice(training.TrainingTest):
             for a, b in zip(host, device, strict=True):
                 self.assertAlmostEqual(a, b, delta=1e-9 * (1 + a))
 
+    def test_what_lies_behind_a_layer_or_a_step_is_the_same_on_the_device(self):
+        for more in (("--precision", "bfloat16"),
+                     ("--normalization", "zca"),
+                     ("--normalization", "zca", "--gradient-rule", "taylor", "--groups", 2),
+                     ("--normalization", "pca-denoise"),
+                     ("--group-sparsity", 1e-2, "--nuclear-norm", 1e-2, "--prox-every", 3),
+                     ("--group-sparsity", 1e-2, "--nuclear-norm", 1e-2, "--prox-exact"),
+                     ("--group-sparsity", 5e-2, "--prox-every", 2, "--shrink-every", 1)):
+            host, device, same_model = self.pair("--epochs", 2, *more)
+            self.assertEqual(host, device, more)
+            self.assertTrue(same_model, more)
+
+    def test_says_where_eigenproblems_are_solved(self):
+        run = self.train("--device", "cuda", "--normalization", "zca", "--epochs", 1)
+        self.assertIn("eigenproblems of fewer than 160 channels go through the host", run.errors)
+        run = self.train("--device", "cuda", "--epochs", 1, "--overwrite")
+        self.assertNotIn("eigenproblems", run.errors)
+
     def test_says_which_gpu_each_rank_has(self):
         run = self.train("--device", "cuda", "--epochs", 1)
         for text in ("rank 0: GPU 0 of", "rank 1: GPU 1 of", "PCI 0000:10:00.0",
@@ -89,14 +107,14 @@ class TrainOnDevice(training.TrainingTest):
 
     def test_what_cannot_be_is_refused(self):
         for more, text in ((("--communicator", "nccl"), "ranks 0 and 1 share"),
-                           (("--precision", "bfloat16"), "--precision bfloat16"),
-                           (("--group-sparsity", 1e-4), "penalties"),
-                           (("--normalization", "zca"), "zca")):
+                           (("--communicator", "nccl", "--precision", "double"), "share")):
             run = self.train("--device", "cuda", *more, code=OPTIONS, devices=1)
             self.assertIn(text, run.errors)
             self.assertFalse(os.path.exists(self.path("run")), more)
         run = self.train("--communicator", "nccl", code=OPTIONS)
         self.assertIn("--communicator nccl needs --device cuda", run.errors)
+        run = self.train("--tf32", code=OPTIONS)
+        self.assertIn("--tf32 needs --device cuda", run.errors)
 
 
 if __name__ == "__main__":

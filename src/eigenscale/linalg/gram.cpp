@@ -133,6 +133,10 @@ void add_gram(const torch::Tensor& sum, const torch::Tensor& x) {
   if (n == 0 || k == 0) {
     return;
   }
+  if (!x.is_cpu()) {
+    torch::Tensor(sum).addmm_(x, x.t());
+    return;
+  }
   // Row-major X is column-major X^T, and the lower triangle the upper one.
   if (x.scalar_type() == torch::kFloat64) {
     const double one = 1;

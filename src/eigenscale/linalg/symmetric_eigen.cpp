@@ -179,8 +179,8 @@ Pairs select(const Pairs& pairs, EigenRange range, std::int64_t n) {
 /// Makes the entry of largest magnitude of every vector positive. `all` is null for whole vectors.
 void fix_signs(const Communicator* all, torch::Tensor rows) {
   const std::int64_t count = rows.size(1);
-  auto high = torch::zeros({count}, torch::kFloat64);
-  auto low = torch::zeros({count}, torch::kFloat64);
+  auto high = torch::zeros({count}, rows.options());
+  auto low = torch::zeros({count}, rows.options());
   if (rows.size(0) > 0) {
     high = rows.amax(0);
     low = -rows.amin(0);
@@ -256,6 +256,22 @@ void require_finite(const torch::Tensor& entries, std::int64_t n) {
   }
 }
 
+/// The largest pairs of a matrix on a device by libtorch, which calls cuSOLVER.
+EigenDecomposition cusolver_eigen(const torch::Tensor& matrix, std::int64_t count) {
+  const std::int64_t n = matrix.size(0);
+  EigenDecomposition result;
+  try {
+    const auto [values, vectors] = torch::linalg_eigh(matrix, "L");
+    result.values = values.flip(0).narrow(0, 0, count).contiguous();
+    result.vectors = vectors.flip(1).narrow(1, 0, count).contiguous();
+  } catch (const c10::Error& error) {
+    throw NumericalError("an eigenproblem of size " + std::to_string(n) +
+                         " failed on the device: " + error.what_without_backtrace());
+  }
+  result.solver = "cuSOLVER, n = " + std::to_string(n);
+  return result;
+}
+
 }  // namespace
 
 EigenDecomposition symmetric_eigen(const torch::Tensor& matrix, std::int64_t leading) {
@@ -263,6 +279,17 @@ EigenDecomposition symmetric_eigen(const torch::Tensor& matrix, std::int64_t lea
   const std::int64_t count = leading < 0 ? n : std::min(leading, n);
   require_finite(matrix, n);
   const double factor = power_of_two_for(n > 0 ? matrix.abs().max().item<double>() : 0);
+  if (!matrix.is_cpu()) {
+    auto result = n < kSmallestOnDevice ? symmetric_eigen(matrix.cpu(), leading)
+                                        : cusolver_eigen(matrix * factor, count);
+    result.values = result.values.to(matrix.device());
+    result.vectors = result.vectors.to(matrix.device());
+    if (n >= kSmallestOnDevice) {
+      result.values.div_(factor);
+      fix_signs(nullptr, result.vectors);
+    }
+    return result;
+  }
   auto copy = empty_column_major(n, n, torch::kFloat64);
   copy.copy_(matrix);
   const auto range = count < n && count > 0 ? EigenRange::largest(count) : EigenRange::all();

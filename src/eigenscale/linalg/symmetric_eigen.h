@@ -57,8 +57,13 @@ struct EigenDecomposition {
 EigenDecomposition symmetric_eigen(const DistributedMatrix& matrix, EigenRange range,
                                    const EigenOptions& options = {});
 
+/// From this size on the eigenproblem of a tensor on a device is solved there; a smaller one is
+/// faster through the host's memory (docs/gpu.md has the measurement).
+constexpr std::int64_t kSmallestOnDevice = 160;
+
 /// [local] The `leading` largest pairs (below 0: all) of an n x n symmetric double tensor on this
-/// rank alone, by LAPACK. Throws NumericalError as above.
+/// rank alone: by LAPACK, or by cuSOLVER where it lies on a device. The result lies where the
+/// tensor does. Throws NumericalError as above.
 EigenDecomposition symmetric_eigen(const torch::Tensor& matrix, std::int64_t leading = -1);
 
 /// [local] The solvers of this build, in words.

@@ -1,43 +1,34 @@
 #pragma once
 
-#include <ATen/autocast_mode.h>
+#include <c10/core/DeviceType.h>
 
 namespace eigenscale {
 
-/// Products of convolutions and linear layers in bfloat16 while it lives; weights keep their type.
+/// Products of convolutions and linear layers in bfloat16, on devices of this type, while it lives;
+/// weights keep their type.
 class Autocast {
  public:
-  explicit Autocast(bool on) : on_(on) {
-    if (on_) {
-      at::autocast::set_autocast_cpu_dtype(at::kBFloat16);
-      at::autocast::set_cpu_enabled(true);
-    }
-  }
-  ~Autocast() {
-    if (on_) {
-      at::autocast::set_cpu_enabled(false);
-      at::autocast::clear_cache();
-    }
-  }
+  Autocast(bool on, c10::DeviceType device);
+  ~Autocast();
   Autocast(const Autocast&) = delete;
   Autocast& operator=(const Autocast&) = delete;
 
  private:
   bool on_;
+  c10::DeviceType device_;
 };
 
 /// Products in the type of their operands while it lives, whoever has asked for bfloat16: eight
 /// bits are too few for a covariance.
 class FullPrecision {
  public:
-  FullPrecision() : was_on_(at::autocast::is_cpu_enabled()) {
-    at::autocast::set_cpu_enabled(false);
-  }
-  ~FullPrecision() { at::autocast::set_cpu_enabled(was_on_); }
+  explicit FullPrecision(c10::DeviceType device);
+  ~FullPrecision();
   FullPrecision(const FullPrecision&) = delete;
   FullPrecision& operator=(const FullPrecision&) = delete;
 
  private:
+  c10::DeviceType device_;
   bool was_on_;
 };
 

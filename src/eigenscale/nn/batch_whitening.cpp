@@ -15,13 +15,17 @@ using torch::autograd::tensor_list;
 /// A batch as n x C x pixels, cut into runs of whole samples.
 class Pieces {
  public:
-  Pieces(std::int64_t samples, std::int64_t channels, std::int64_t pixels) : samples_(samples) {
-    // Enough columns for the speed of a matrix product, few enough for the cache.
-    constexpr std::int64_t kNumbers = std::int64_t{1} << 17;
+  /// Of x, n x C x pixels.
+  explicit Pieces(const torch::Tensor& x) : samples_(x.size(0)) {
+    const auto channels = x.size(1);
+    const auto pixels = x.size(2);
+    // Enough columns for the speed of a matrix product, few enough for the cache; on a device as
+    // many as keep it busy.
+    const std::int64_t kNumbers = std::int64_t{1} << (x.is_cpu() ? 17 : 26);
     constexpr std::int64_t kColumns = 512;
     const std::int64_t columns = std::max(kColumns, kNumbers / channels);
     length_ = std::clamp<std::int64_t>(columns / std::max<std::int64_t>(pixels, 1), 1,
-                                       std::max<std::int64_t>(samples, 1));
+                                       std::max<std::int64_t>(samples_, 1));
   }
 
   std::int64_t length() const { return length_; }
@@ -92,7 +96,7 @@ class WhitenBatch : public torch::autograd::Function<WhitenBatch> {
     const std::int64_t channels = x.size(1);
     const std::int64_t pixels = x.size(2);
     auto output = torch::empty(x.sizes(), x.options());
-    const Pieces pieces(x.size(0), channels, pixels);
+    const Pieces pieces(x);
     const Buffer centred_buffer(groups, size, pieces.length() * pixels, x.options());
     const Buffer white_buffer(groups, size, pieces.length() * pixels, x.options());
     pieces.for_each([&](std::int64_t first, std::int64_t count) {
@@ -119,7 +123,7 @@ class WhitenBatch : public torch::autograd::Function<WhitenBatch> {
     const std::int64_t size = saved.matrix.size(1);
     const std::int64_t channels = x.size(1);
     const std::int64_t pixels = x.size(2);
-    const Pieces pieces(x.size(0), channels, pixels);
+    const Pieces pieces(x);
     // G above centred X in each group, so that one product has both terms of the gradient.
     const Buffer both_buffer(groups, 2 * size, pieces.length() * pixels, x.options());
     const auto fill = [&](std::int64_t first, std::int64_t count) {
@@ -138,7 +142,7 @@ class WhitenBatch : public torch::autograd::Function<WhitenBatch> {
     };
 
     auto of_matrix = torch::zeros({groups, size, size}, x.options());
-    auto sums = torch::zeros({channels}, torch::kFloat64);
+    auto sums = torch::zeros({channels}, x.options().dtype(torch::kFloat64));
     pieces.for_each([&](std::int64_t first, std::int64_t count) {
       const auto both = fill(first, count);
       sums.add_(both.narrow(1, 0, size).sum(2).view(-1));
@@ -185,8 +189,12 @@ BatchWhitening batch_whitening(
   const std::int64_t channels = x.size(1);
   const std::int64_t pixels = x.size(2);
   const std::int64_t size = channels / groups;
-  auto sums = torch::cat({channel_sums(x), torch::full({1}, static_cast<double>(x.size(0) * pixels),
-                                                       torch::kFloat64)});
+  // In double, whatever the samples are: the rounding of single precision, relative to the largest
+  // eigenvalue, would make small ones negative and drown epsilon, and the gradient divides by their
+  // power 3/2.
+  const auto wide = x.options().dtype(torch::kFloat64);
+  auto sums = torch::cat(
+      {channel_sums(x), torch::full({1}, static_cast<double>(x.size(0) * pixels), wide)});
   communicator.all_reduce(sums);
   auto saved = c10::make_intrusive<WhitenedBatch>();
   saved->communicator = &communicator;
@@ -198,12 +206,8 @@ BatchWhitening batch_whitening(
   }
   saved->mean = sums.narrow(0, 0, channels) / saved->samples;
 
-  // In double, whatever the samples are: the rounding of single precision, relative to the largest
-  // eigenvalue, would make small ones negative and drown epsilon, and the gradient divides by their
-  // power 3/2.
-  const auto wide = torch::TensorOptions(torch::kFloat64);
   auto covariance = torch::zeros({groups, size, size}, wide);
-  const Pieces pieces(x.size(0), channels, pixels);
+  const Pieces pieces(x);
   const Buffer buffer(groups, size, pieces.length() * pixels, wide);
   const auto mean = saved->mean.view({-1, 1, 1});
   pieces.for_each([&](std::int64_t first, std::int64_t count) {

@@ -37,9 +37,9 @@ class Gram : public torch::autograd::Function<Gram> {
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& groups) {
     context->save_for_backward({groups});
     // Some columns at a time: a copy of all in double would be twice the batch.
-    constexpr std::int64_t kColumns = 4096;
+    const std::int64_t kColumns = groups.is_cpu() ? 4096 : std::int64_t{1} << 20;
     const std::int64_t size = groups.size(1);
-    auto sum = torch::zeros({groups.size(0), size, size}, torch::kFloat64);
+    auto sum = torch::zeros({groups.size(0), size, size}, groups.options().dtype(torch::kFloat64));
     for (std::int64_t first = 0; first < groups.size(2); first += kColumns) {
       const auto columns = groups.narrow(2, first, std::min(kColumns, groups.size(2) - first))
                                .to(torch::kFloat64)

@@ -174,8 +174,13 @@ void Network::initialize(std::uint64_t seed) {
 torch::Tensor Network::forward(const torch::Tensor& input) {
   std::vector<std::int64_t> shape = {input.size(0)};
   shape.insert(shape.end(), input_shape_.begin(), input_shape_.end());
-  const Autocast autocast(precision_ == torch::kBFloat16);
-  return layers_->forward(input.reshape(shape)).to(weight_type());
+  const Autocast autocast(precision_ == torch::kBFloat16, input.device().type());
+  auto images = input.reshape(shape);
+  if (images.is_cuda() && images.dim() == 4) {
+    // The order of a GPU's matrix units; layers hand it on.
+    images = images.contiguous(torch::MemoryFormat::ChannelsLast);
+  }
+  return layers_->forward(images).to(weight_type());
 }
 
 std::int64_t Network::outputs() const { return specification_outputs(specification_); }

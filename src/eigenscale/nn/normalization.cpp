@@ -36,10 +36,10 @@ torch::Tensor Normalization::forward(const torch::Tensor& input) {
                      " channels was given an input of shape " + c10::str(input.sizes()) +
                      "; expected n x channels, or n x channels x height x width");
   }
-  const FullPrecision full_precision;
+  const FullPrecision full_precision(input.device().type());
   const bool reduced =
       input.scalar_type() == torch::kBFloat16 || input.scalar_type() == torch::kHalf;
-  return normalize(reduced ? input.to(torch::kFloat32) : input);
+  return normalize(reduced && !takes(input) ? input.to(torch::kFloat32) : input);
 }
 
 torch::Tensor Normalization::affine(const torch::Tensor& columns) const {
@@ -53,33 +53,34 @@ torch::Tensor Normalization::affine(const torch::Tensor& columns) const {
 std::int64_t Normalization::count_kept(const torch::Tensor& eigenvalues) const {
   constexpr double kEqual = 1e-6;
   const std::int64_t size = eigenvalues.numel();
-  auto count = torch::full({1}, size, torch::kInt64);
-  const auto* values = eigenvalues.data_ptr<double>();
   if (options_.components > 0) {
     return options_.components;
   }
+  std::int64_t kept = size;
   if (options_.energy < 1) {
-    const double wanted = options_.energy * eigenvalues.clamp_min(0).sum().item<double>();
+    const auto on_host = eigenvalues.cpu();
+    const auto* values = on_host.data_ptr<double>();
+    const double wanted = options_.energy * on_host.clamp_min(0).sum().item<double>();
     double held = 0;
-    std::int64_t kept = 0;
+    kept = 0;
     while (kept < size && (kept == 0 || held < wanted)) {
       held += std::max(values[kept++], 0.0);
     }
     while (kept < size && values[kept - 1] - values[kept] <= kEqual * values[0]) {
       ++kept;
     }
-    count.fill_(kept);
-    if (is_training()) {
+    if (is_training() && communicator_.size() > 1) {
+      const auto count = torch::full({1}, kept, torch::kInt64).to(communicator_.device());
       communicator_.broadcast(count, 0);
+      kept = count.item<std::int64_t>();
     }
   }
-  return count.item<std::int64_t>();
+  return kept;
 }
 
 void Normalization::update_running(torch::Tensor running, const torch::Tensor& batch) const {
   const torch::NoGradGuard no_grad;
-  running.mul_(1 - options_.momentum)
-      .add_(batch.detach().to(running.scalar_type()), options_.momentum);
+  running.mul_(1 - options_.momentum).add_(batch.detach(), options_.momentum);
 }
 
 }  // namespace eigenscale

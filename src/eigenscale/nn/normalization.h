@@ -45,7 +45,7 @@ struct NormalizationOptions {
 /// without samples on some ranks; spectral work is in double. Borrows the communicator. In training
 /// mode forward and backward are collective: all ranks call them in the same order.
 /// Inputs of lower precision are taken as float, and nothing here is computed in less, whatever
-/// autocast says around it.
+/// autocast says around it. Parameters and input lie on the communicator's device.
 class Normalization : public torch::nn::Module {
  public:
   torch::Tensor forward(const torch::Tensor& input);
@@ -57,10 +57,13 @@ class Normalization : public torch::nn::Module {
   /// [local] Throws OptionError for options that contradict themselves.
   Normalization(const Communicator& communicator, const NormalizationOptions& options);
 
-  /// [collective in training] Of an input with the layer's channels, float or double.
+  /// [collective in training] Of an input with the layer's channels, float or double, or what else
+  /// the layer takes.
   virtual torch::Tensor normalize(const torch::Tensor& input) = 0;
   /// [local] Scale and shift of C x samples where the layer has them.
   torch::Tensor affine(const torch::Tensor& columns) const;
+  /// [local] Whether the layer takes an input of lower precision as it is.
+  virtual bool takes(const torch::Tensor&) const { return false; }
   /// [collective in training] How many leading eigenvalues of one group (descending, without
   /// epsilon) are kept: while training rank 0 decides; in evaluation all ranks have the same
   /// running statistics and nobody is asked. Never cuts between eigenvalues that are equal to 1e-6

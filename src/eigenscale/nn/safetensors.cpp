@@ -187,6 +187,18 @@ void write_safetensors(const std::filesystem::path& path, const NamedTensors& te
   file.commit();
 }
 
+torch::Tensor host_copy(const torch::Tensor& tensor) {
+  return tensor.detach().to(torch::kCPU, /*non_blocking=*/false, /*copy=*/true);
+}
+
+NamedTensors host_copies(const torch::nn::Module& module) {
+  auto tensors = named_parameters(module);
+  for (auto& [name, tensor] : tensors) {
+    tensor = host_copy(tensor);
+  }
+  return tensors;
+}
+
 NamedTensors named_parameters(const torch::nn::Module& module) {
   NamedTensors tensors;
   for (const auto& parameter : module.named_parameters()) {

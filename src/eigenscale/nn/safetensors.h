@@ -26,6 +26,10 @@ void write_safetensors(const std::filesystem::path& path, const NamedTensors& te
 /// [local] The module's parameters and buffers by name, sharing storage.
 NamedTensors named_parameters(const torch::nn::Module& module);
 
+/// [local] A copy in the host's memory, without a graph; of all that `named_parameters` names.
+torch::Tensor host_copy(const torch::Tensor& tensor);
+NamedTensors host_copies(const torch::nn::Module& module);
+
 /// [local] Copies `tensors`, read from `path`, into the module's parameters and buffers. Names and
 /// shapes must match exactly; every difference is named in one InputError, and nothing is copied
 /// then. Element types are converted.

@@ -79,11 +79,11 @@ torch::Tensor ZcaWhitening::forward_distributed(const torch::Tensor& columns) {
 
 torch::Tensor ZcaWhitening::whitening_of_group(const torch::Tensor& covariance) {
   const std::int64_t size = group_size();
-  auto epsilon = torch::full({}, options_.epsilon, torch::kFloat64);
+  auto epsilon = torch::full({}, options_.epsilon, covariance.options());
   if (options_.relative_epsilon) {
     epsilon = epsilon * covariance.trace() / static_cast<double>(size);
   }
-  const auto shifted = covariance + epsilon * torch::eye(size, torch::kFloat64);
+  const auto shifted = covariance + epsilon * torch::eye(size, covariance.options());
   if (options_.rule) {
     const auto pairs = differentiable_eigen(shifted, *options_.rule);
     const auto kept = count_kept((pairs.values - epsilon).detach().contiguous());
@@ -118,7 +118,7 @@ torch::Tensor ZcaWhitening::normalize(const torch::Tensor& input) {
     return in_shape_of(affine(forward_distributed(channels_first(input))), input);
   }
   if (is_training()) {
-    const auto like = torch::TensorOptions(input.scalar_type());
+    const auto like = input.options().requires_grad(false);
     const auto scale = scale_.defined() ? scale_ : torch::ones({options_.channels}, like);
     const auto shift = shift_.defined() ? shift_ : torch::zeros({options_.channels}, like);
     const auto result =

@@ -11,7 +11,8 @@ double SpectralFunction::smallest(const torch::Tensor& eigenvalues) {
 }
 
 torch::Tensor SpectralFunction::values(const torch::Tensor& eigenvalues) const {
-  const auto kept = (torch::arange(eigenvalues.numel()) < static_cast<std::int64_t>(parameter_))
+  const auto kept = (torch::arange(eigenvalues.numel(), eigenvalues.device()) <
+                     static_cast<std::int64_t>(parameter_))
                         .to(torch::kFloat64);
   if (kind_ == Kind::kProjector) {
     return kept;

@@ -307,6 +307,19 @@ void GradientReducer::set_order(const std::vector<std::int64_t>& order, bool is_
 }
 
 double GradientReducer::gradient_norm() const {
+  if (!parameters_.empty() && parameters_[0].is_cuda()) {
+    std::vector<torch::Tensor> gradients;
+    for (const auto& parameter : parameters_) {
+      if (parameter.grad().defined()) {
+        gradients.push_back(parameter.grad());
+      }
+    }
+    return gradients.empty() ? 0
+                             : torch::stack(at::_foreach_norm(gradients, 2))
+                                   .to(torch::kFloat64)
+                                   .norm()
+                                   .item<double>();
+  }
   double squares = 0;
   torch::Tensor on_device;  // one number comes from there, not one for each parameter
   for (const auto& parameter : parameters_) {

@@ -42,8 +42,7 @@ ObjectiveTerms Classification::terms(const Batch& batch) const {
       output, batch.labels,
       torch::nn::functional::CrossEntropyFuncOptions().reduction(torch::kSum));
   if (batch.labels.size(0) > 0) {
-    result.wrong =
-        static_cast<double>((output.detach().argmax(1) != batch.labels).sum().item<std::int64_t>());
+    result.wrong = (output.detach().argmax(1) != batch.labels).sum();
   }
   return result;
 }
@@ -65,7 +64,7 @@ nlohmann::json Reconstruction::specification() const {
 }
 
 ObjectiveTerms Reconstruction::terms(const Batch& batch) const {
-  return {.loss = reconstruction_loss(autoencoder_, batch.samples)};
+  return {.loss = reconstruction_loss(autoencoder_, batch.samples), .wrong = {}};
 }
 
 Evaluation Reconstruction::evaluate(const Placement& placement, const LabelledSamples& samples,

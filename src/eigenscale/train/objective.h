@@ -16,7 +16,8 @@ namespace eigenscale {
 /// Of the samples a rank was given.
 struct ObjectiveTerms {
   torch::Tensor loss;  ///< the sum over samples, with its graph
-  double wrong = 0;    ///< samples classified wrongly, where there are classes
+  /// How many were classified wrongly, where there are classes; otherwise undefined.
+  torch::Tensor wrong;
 };
 
 /// What a trainer minimises: the mean over samples of a loss. Borrows what it trains.

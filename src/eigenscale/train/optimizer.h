@@ -78,6 +78,7 @@ class Optimizer {
   };
 
   void update(const Piece& piece, double learning_rate);
+  void descend_together(double learning_rate);
   std::size_t index_of(const torch::Tensor& parameter) const;
   /// One step of SGD on a run of values.
   void descend(torch::Tensor parameter, torch::Tensor gradient, torch::Tensor velocity,

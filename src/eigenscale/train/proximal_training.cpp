@@ -28,10 +28,14 @@ double decomposition_cost(const torch::Tensor& weight) {
 
 }  // namespace
 
-ProximalTraining::ProximalTraining(const Communicator& world, Network& network,
+ProximalTraining::ProximalTraining(const Placement& placement, Network& network,
                                    Optimizer& optimizer, const ProximalOptions& options,
                                    const nlohmann::json& initial)
-    : world_(world), network_(network), optimizer_(optimizer), options_(options) {
+    : placement_(placement),
+      world_(placement.control()),
+      network_(network),
+      optimizer_(optimizer),
+      options_(options) {
   auto penalties = collect_penalties(network, options, initial);
   groups_ = std::move(penalties.groups);
   matrices_ = std::move(penalties.matrices);
@@ -124,7 +128,7 @@ void ProximalTraining::deal(const std::vector<double>& costs, std::vector<torch:
   }
   if (world_.size() > 1) {
     for (std::size_t i = 0; i < results.size(); ++i) {
-      world_.broadcast(results[i], owners[i]);
+      placement_.data().broadcast(results[i], owners[i]);
     }
   }
 }
@@ -137,7 +141,9 @@ void ProximalTraining::shrink_ranks(double step) {
     auto& matrix = matrices_[i];
     const auto weight = matrix.parameter.detach().flatten(1);
     if (grid_ && std::min(weight.size(0), weight.size(1)) >= options_.distributed_from) {
-      const auto low = distributed_singular_value_threshold(weight, step * matrix.tau, grid_);
+      // Through the host's memory: the solvers of several ranks work there.
+      const auto low = distributed_singular_value_threshold(weight.to(world_.device()),
+                                                            step * matrix.tau, grid_);
       put_matrix(matrix, low);
     } else {
       dealt.push_back(i);

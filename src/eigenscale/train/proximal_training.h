@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "eigenscale/comm/communicator.h"
+#include "eigenscale/comm/placement.h"
 #include "eigenscale/linalg/process_grid.h"
 #include "eigenscale/nn/network.h"
 #include "eigenscale/spectral/proximal.h"
@@ -40,7 +40,7 @@ class ProximalTraining {
   /// [collective] Switches weight decay off for what has a penalty. `initial` is the specification
   /// whose sizes P_l and sigma_l are: where a network has shrunk on the way, the penalty stays that
   /// of the whole one. OptionError for a pattern that no layer matches.
-  ProximalTraining(const Communicator& world, Network& network, Optimizer& optimizer,
+  ProximalTraining(const Placement& placement, Network& network, Optimizer& optimizer,
                    const ProximalOptions& options, const nlohmann::json& initial);
 
   /// [collective] Once after every optimiser step; what is pending acts in the last one.
@@ -89,7 +89,8 @@ class ProximalTraining {
   void deal(const std::vector<double>& costs, std::vector<torch::Tensor>& results,
             const std::function<void(std::size_t)>& compute) const;
 
-  const Communicator& world_;
+  Placement placement_;
+  const Communicator& world_;  ///< for what is on the host
   Network& network_;
   Optimizer& optimizer_;
   ProximalOptions options_;

@@ -14,17 +14,6 @@
 #include "eigenscale/train/training_state.h"
 
 namespace eigenscale {
-namespace {
-
-NamedTensors copies(const torch::nn::Module& module) {
-  auto tensors = named_parameters(module);
-  for (auto& [name, tensor] : tensors) {
-    tensor = tensor.detach().clone();
-  }
-  return tensors;
-}
-
-}  // namespace
 
 void Trainer::Sums::add(const Sums& other) {
   loss += other.loss;
@@ -60,7 +49,7 @@ Trainer::Trainer(const Placement& placement, Network& network, const LabelledSam
   network_ = &network;
   if (options.proximal.any()) {
     const auto& initial = options.initial_specification;
-    proximal_.emplace(placement.control(), network, parallel_.optimizer(), options.proximal,
+    proximal_.emplace(placement, network, parallel_.optimizer(), options.proximal,
                       initial.is_null() ? network.specification() : initial);
   }
 }
@@ -176,6 +165,8 @@ void Trainer::train_batch(const TrainingEvents& events) {
 Trainer::Sums Trainer::accumulate() {
   Sums sums;
   const auto total = size_of_batch();
+  std::vector<torch::Tensor> losses;
+  std::vector<torch::Tensor> wrong;
   for (std::int64_t first = 0; first < total; first += piece_) {
     const auto batch = [&] {
       const auto scope = timer_.scope("wait for data");
@@ -187,8 +178,10 @@ Trainer::Sums Trainer::accumulate() {
       const TraceSpan span("forward");
       const auto terms = objective_->terms(batch);
       loss = terms.loss / static_cast<double>(total);
-      sums.loss += loss.item<double>();
-      sums.wrong += terms.wrong;
+      losses.push_back(loss.detach());
+      if (terms.wrong.defined()) {
+        wrong.push_back(terms.wrong);
+      }
     }
     const auto scope = timer_.scope("backward");
     const TraceSpan span("backward");
@@ -196,6 +189,13 @@ Trainer::Sums Trainer::accumulate() {
       parallel_.last_backward();
     }
     loss.backward();
+  }
+  // Only now: a device would run dry while the host waits for a number before it hands out more.
+  for (const auto& loss : losses) {
+    sums.loss += loss.item<double>();
+  }
+  for (const auto& count : wrong) {
+    sums.wrong += static_cast<double>(count.item<std::int64_t>());
   }
   return sums;
 }
@@ -258,7 +258,7 @@ bool Trainer::end_epoch(const TrainingEvents& events) {
     if (!best_accuracy_ || evaluation.accuracy > *best_accuracy_) {
       best_accuracy_ = evaluation.accuracy;
       best_epoch_ = epoch_;
-      best_ = copies(objective_->module());
+      best_ = host_copies(objective_->module());
     }
   }
   events.epoch(report);
@@ -281,7 +281,7 @@ bool Trainer::must_shrink() const {
 
 ShrunkTraining Trainer::shrink() {
   ShrunkTraining result{
-      {network_->specification(), copies(objective_->module())}, {}, state(), timer_};
+      {network_->specification(), host_copies(objective_->module())}, {}, state(), timer_};
   result.state["save_first"] = save_first_;
   result.state["saved_step"] = saved_step_;
   const auto names = network_->named_parameters().keys();
@@ -289,7 +289,7 @@ ShrunkTraining Trainer::shrink() {
   for (std::size_t which = 0; which < optimizer.moments().size(); ++which) {
     auto& moments = result.moments.emplace_back();
     for (std::size_t i = 0; i < names.size(); ++i) {
-      moments[names[i]] = optimizer.moment_of(which, i).clone();
+      moments[names[i]] = host_copy(optimizer.moment_of(which, i));
     }
   }
   result.removed = remove_zero_neurons(result.model, result.moments);
@@ -311,7 +311,7 @@ void Trainer::adopt(const ShrunkTraining& shrunk) {
 }
 
 NamedTensors Trainer::best_model() const {
-  return proximal_ || best_.empty() ? copies(objective_->module()) : best_;
+  return proximal_ || best_.empty() ? host_copies(objective_->module()) : best_;
 }
 
 nlohmann::json Trainer::state() const {

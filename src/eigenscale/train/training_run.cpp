@@ -13,6 +13,7 @@
 #include "eigenscale/core/log.h"
 #include "eigenscale/core/memory.h"
 #include "eigenscale/core/shape_text.h"
+#include "eigenscale/linalg/symmetric_eigen.h"
 #include "eigenscale/nn/network_specification.h"
 #include "eigenscale/nn/saved_model.h"
 #include "eigenscale/train/training_network.h"
@@ -32,19 +33,6 @@ std::string sizes_in_words(const std::vector<LayerSize>& layers) {
   return text;
 }
 
-/// What has not been made to work on a device yet.
-void require_known_on_a_device(const TrainingRunOptions& options) {
-  std::string what;
-  if (options.precision == torch::kBFloat16) {
-    what = "--precision bfloat16";
-  } else if (options.trainer.proximal.any()) {
-    what = "training with penalties";
-  }
-  if (!what.empty()) {
-    throw OptionError("--device cuda: " + what + " runs on the CPU only in this version");
-  }
-}
-
 /// Whether there is a layer of this kind in any depth.
 bool has_kind(const nlohmann::json& specification, const std::string& kind) {
   if (specification.is_object() && specification.value("kind", nlohmann::json()) == kind) {
@@ -55,6 +43,15 @@ bool has_kind(const nlohmann::json& specification, const std::string& kind) {
                      [&](const nlohmann::json& part) { return has_kind(part, kind); });
 }
 
+/// Repeated runs give the same bits, and float is no less unless that was asked for.
+void set_device_arithmetic(bool tf32) {
+  auto& context = at::globalContext();
+  context.setDeterministicCuDNN(true);
+  context.setBenchmarkCuDNN(false);
+  context.setAllowTF32CuDNN(tf32);
+  context.setAllowTF32CuBLAS(tf32);
+}
+
 /// One run: owns what all phases write to.
 class TrainingRun {
  public:
@@ -62,9 +59,8 @@ class TrainingRun {
       : world_(world), options_(options), begin_(now_seconds()), run_(world, run) {
     keep_freed_memory();
     if (run.device == "cuda") {
-      on_all_ranks(
-          world, [&] { require_known_on_a_device(options); }, ExitCode::kOptions);
       device_.emplace(world, options.communicator);
+      set_device_arithmetic(options.tf32);
       log_info(device_->description());
       if (!device_->warning().empty()) {
         run_.warn(device_->warning());
@@ -197,12 +193,6 @@ class TrainingRun {
   void check_data(const nlohmann::json& specification) {
     std::int64_t outputs = 0;
     on_all_ranks(world_, [&] {
-      for (const std::string kind : {"zca", "pca-denoise"}) {
-        if (device_ && has_kind(specification, kind)) {
-          throw OptionError("--device cuda: normalisation by " + kind +
-                            " runs on the CPU only in this version");
-        }
-      }
       outputs = Network(world_, specification, options_.precision, std::nullopt).outputs();
     });
     require_labels_below(world_, *training_, outputs);
@@ -264,6 +254,13 @@ class TrainingRun {
         static_cast<double>(specification_flops(network.specification())) / 1e6, training_->count(),
         options_.trainer.batches.batch_size, world_.size(), torch::get_num_threads(),
         trainer.parallel().reducer().buckets());
+    const auto& specification = network.specification();
+    if (device_ && (has_kind(specification, "zca") || has_kind(specification, "pca-denoise"))) {
+      log_info(
+          "eigenproblems of fewer than {} channels go through the host's memory to LAPACK, others "
+          "are solved on the GPU",
+          kSmallestOnDevice);
+    }
   }
 
   TrainingEvents events() {

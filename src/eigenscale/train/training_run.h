@@ -25,6 +25,8 @@ struct TrainingRunOptions {
   torch::ScalarType precision = torch::kFloat32;
   /// What tensors on a device travel by: auto, mpi or nccl (comm/placement.h).
   std::string communicator = "auto";
+  /// Products of floats in TF32 on a device, ten bits of precision.
+  bool tf32 = false;
   TrainerOptions trainer;
 };
 
