@@ -47,11 +47,9 @@ DimensionChoice choose_dimension(const Communicator& communicator, const RowProv
     const auto start = nested ? widest.narrow(2, 0, s).contiguous()
                               : fit_subspaces(communicator, rows, labels, clusters, s, type);
     const bool iterate = features > kManyFeatures * (s + SubspaceSums::kMoreColumns);
-    const auto fitted = refine_subspaces(communicator, rows, start,
-                                         {.label_share = 1e-3,
-                                          .objective_share = 1e-3,
-                                          .spectra = false,
-                                          .iterate = iterate});
+    const auto fitted = refine_subspaces(
+        communicator, rows, start,
+        {.label_share = 1e-3, .objective_share = 1e-3, .spectra = false, .iterate = iterate});
     choice.trials.push_back({s, fitted.objective / static_cast<double>(features - s)});
     choice.dimension = elbow(choice.trials);
   }
