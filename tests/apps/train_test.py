@@ -34,6 +34,8 @@ class Train(training.TrainingTest):
         self.assertIn("total", summary["seconds"])
         for key in ("forward", "backward", "exposed", "alone", "bound"):
             self.assertGreaterEqual(summary["communication"][key], 0)
+        self.assertGreaterEqual(summary["communication"]["total"]["bytes"],
+                                summary["communication"]["train"]["bytes"], "what studies draw")
         epochs = [line for line in self.metrics() if line["phase"] == "epoch"]
         self.assertEqual([line["epoch"] for line in epochs], [1, 2, 3, 4])
         self.assertAlmostEqual(max(line["validation_accuracy"] for line in epochs),

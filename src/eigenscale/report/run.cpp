@@ -87,7 +87,8 @@ void Run::finish(const std::function<std::string(const nlohmann::json&)>& report
   end_progress();
   timers_.end();
   auto summary = make_summary(world_, options_.program, options_.device, startup_bytes_);
-  summary.update(summary_);
+  // A program's own lines of what it communicated stand beside the total.
+  summary.update(summary_, /*merge_objects=*/true);
   summary["seconds"] = timers_.reduce(world_);
   summary["communication"].update(timers_.reduce_communication(world_));
   summary["counters"] = counters();
