@@ -15,6 +15,7 @@ namespace {
 // run at its speed, few enough that what is above the diagonal does not matter.
 constexpr std::int64_t kTravelling = kSingleProducts;
 constexpr std::int64_t kPanel = 256;
+constexpr std::int64_t kEdge = 64;
 
 void require_fit(const DistributedMatrix& sum, const DistributedMatrix& a) {
   const auto& layout = sum.layout();
@@ -79,12 +80,18 @@ class TravellingColumns {
     }
     const auto own = a_.local().t().narrow(
         0, std::min(index * width_, widths_[grid_.column_index()]), counts[grid_.column_index()]);
-    auto of_rows = torch::empty({total, own.size(1)}, own.options());
-    grid_.row().all_gather(of_rows, own.contiguous(), counts);
-    const auto mine = of_rows.index_select(1, own_).t().contiguous();
-    auto arrived = torch::empty({order_.numel(), total}, own.options());
-    grid_.column().all_gather(arrived, mine, counts_);
-    return {of_rows, arrived.index_select(0, order_)};
+    auto of_rows = own.contiguous();
+    if (grid_.columns() > 1) {
+      of_rows = torch::empty({total, own.size(1)}, own.options());
+      grid_.row().all_gather(of_rows, own.contiguous(), counts);
+    }
+    auto of_columns = of_rows.index_select(1, own_).t().contiguous();
+    if (grid_.rows() > 1) {
+      auto arrived = torch::empty({order_.numel(), total}, own.options());
+      grid_.column().all_gather(arrived, of_columns, counts_);
+      of_columns = arrived.index_select(0, order_);
+    }
+    return {of_rows, of_columns};
   }
 
  private:
@@ -99,29 +106,42 @@ class TravellingColumns {
   std::int64_t pieces_ = 0;
 };
 
-/// Adds the products of `factors` to the part of the sum that lies on or below the diagonal, a
-/// panel of columns at a time.
+/// Adds the products of `factors` to the part of the sum that lies on or below the diagonal: panels
+/// of columns below it, and narrow ones across it, where what is above is computed in vain.
 void add_panels(const BlockCyclicLayout& layout, const torch::Tensor& sum,
                 const TravellingColumns::Factors& factors) {
   const auto rows = layout.global_rows();
   const auto columns = layout.global_columns();
   const auto transposed = sum.t();  // row-major
-  for (std::int64_t first = 0; first < columns.numel(); first += kPanel) {
-    const auto width = std::min(kPanel, columns.numel() - first);
-    // Rows from the panel's first column on: below the diagonal, or just above it.
-    const auto top = torch::searchsorted(rows, columns.narrow(0, first, 1)).item<std::int64_t>();
-    const auto height = rows.numel() - top;
-    if (height == 0) {
-      continue;
+  // New memory for each product would cost more than adding it.
+  const bool widened = factors.of_rows.scalar_type() != torch::kFloat64;
+  const auto room = torch::empty({widened ? kPanel * rows.numel() : 0}, factors.of_rows.options());
+  const auto first_row = [&](std::int64_t column) {
+    return torch::searchsorted(rows, columns.narrow(0, column, 1)).item<std::int64_t>();
+  };
+  const auto add = [&](std::int64_t column, std::int64_t width, std::int64_t row,
+                       std::int64_t end) {
+    if (row == end) {
+      return;
     }
-    const auto target = transposed.narrow(0, first, width).narrow(1, top, height);
-    const auto left = factors.of_columns.narrow(0, first, width);
-    const auto right = factors.of_rows.narrow(1, top, height);
+    const auto target = transposed.narrow(0, column, width).narrow(1, row, end - row);
+    const auto left = factors.of_columns.narrow(0, column, width);
+    const auto right = factors.of_rows.narrow(1, row, end - row);
     if (left.scalar_type() == torch::kFloat64) {
       target.addmm_(left, right);
     } else {
-      add_widened(target, torch::mm(left, right));
+      auto product = room.narrow(0, 0, width * (end - row)).view({width, end - row});
+      torch::mm_out(product, left, right);
+      add_widened(target, product);
     }
+  };
+  for (std::int64_t first = 0; first < columns.numel(); first += kPanel) {
+    const auto end = std::min(first + kPanel, columns.numel());
+    const auto below = first_row(end - 1);
+    for (std::int64_t edge = first; edge < end; edge += kEdge) {
+      add(edge, std::min(kEdge, end - edge), first_row(edge), below);
+    }
+    add(first, end - first, below, rows.numel());
   }
 }
 

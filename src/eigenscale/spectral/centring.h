@@ -2,6 +2,9 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
+#include <cstdint>
+
 namespace eigenscale {
 
 /// Takes a mean away from rows in the type of the rows. For float rows it is kept in two floats:
@@ -17,10 +20,23 @@ class Centring {
 
   /// [local] n x D of float or double, new memory of the same type.
   torch::Tensor operator()(const torch::Tensor& rows) const {
-    return rows.scalar_type() == torch::kFloat64 ? rows - mean_ : (rows - leading_).sub_(rest_);
+    if (rows.scalar_type() == torch::kFloat64) {
+      return rows - mean_;
+    }
+    auto centred = torch::empty(rows.sizes(), rows.options());
+    const std::int64_t count = std::max<std::int64_t>(1, kNumbers / rows.size(1));
+    for (std::int64_t first = 0; first < rows.size(0); first += count) {
+      const std::int64_t few = std::min(count, rows.size(0) - first);
+      auto part = centred.narrow(0, first, few);
+      torch::sub_out(part, rows.narrow(0, first, few), leading_);
+      part.sub_(rest_);
+    }
+    return centred;
   }
 
  private:
+  static constexpr std::int64_t kNumbers = 1 << 16;  ///< of a part that stays in the cache
+
   torch::Tensor mean_;
   torch::Tensor leading_;
   torch::Tensor rest_;

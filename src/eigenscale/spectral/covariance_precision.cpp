@@ -35,10 +35,11 @@ CovarianceProbe::CovarianceProbe(std::int64_t features)
 }
 
 void CovarianceProbe::add(const torch::Tensor& centred) {
-  constexpr std::int64_t kRows = 256;  // their doubles stay in the cache
-  for (std::int64_t first = 0; first < centred.size(0); first += kRows) {
+  constexpr std::int64_t kNumbers = 1 << 16;  // their doubles stay in the cache
+  const std::int64_t count = std::max<std::int64_t>(8, kNumbers / centred.size(1));
+  for (std::int64_t first = 0; first < centred.size(0); first += count) {
     const auto rows =
-        centred.narrow(0, first, std::min(kRows, centred.size(0) - first)).to(torch::kFloat64);
+        centred.narrow(0, first, std::min(count, centred.size(0) - first)).to(torch::kFloat64);
     images_.addmm_(rows.t(), rows.matmul(directions_));
   }
 }
