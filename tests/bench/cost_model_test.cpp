@@ -127,6 +127,12 @@ TEST(CostModel, WorkIsSharedAndTimesAddUp) {
   EXPECT_DOUBLE_EQ(refinement_pass_cost(four).flop * 4, refinement_pass_cost(one).flop);
   EXPECT_DOUBLE_EQ(refinement_pass_cost(one).wire, 0);
   EXPECT_DOUBLE_EQ(all_reduce_wire(100, 4), 150);
+  const auto step = training_step_cost(
+      {.batch = 8, .parameters = 100, .buckets = 2, .last_bucket_bytes = 92, .ranks = 4});
+  EXPECT_DOUBLE_EQ(step.wire, all_reduce_wire(92 + 8, 4));
+  EXPECT_DOUBLE_EQ(step.wire_later, all_reduce_wire(400 - 92, 4));
+  const MachineRates links = {.flop = 1, .bandwidth = 10, .bandwidth_later = 5};
+  EXPECT_DOUBLE_EQ(travel_seconds(step, links), 15 + 308 * 1.5 / 5);
   const PhaseCost cost = {.flop = 200, .read = 30, .bytes = 0, .messages = 3, .wire = 50};
   EXPECT_DOUBLE_EQ(predicted_seconds(cost, {.flop = 100, .latency = 7, .bandwidth = 10}, 1), 2);
   EXPECT_DOUBLE_EQ(

@@ -47,7 +47,8 @@ PhaseCost training_step_cost(const TrainingProblem& problem) {
   if (problem.ranks > 1) {
     cost.bytes = 4 * real(problem.parameters) + 8;
     cost.messages = real(problem.buckets) + 1;
-    cost.wire = all_reduce_wire(cost.bytes, problem.ranks);
+    cost.wire = all_reduce_wire(problem.last_bucket_bytes + 8, problem.ranks);
+    cost.wire_later = all_reduce_wire(cost.bytes, problem.ranks) - cost.wire;
   }
   return cost;
 }
@@ -73,6 +74,11 @@ PhaseCost self_expression_step_cost(const SelfExpressionProblem& problem) {
   return cost;
 }
 
+double travel_seconds(const PhaseCost& cost, const MachineRates& rates) {
+  return cost.wire / rates.bandwidth +
+         (cost.wire_later > 0 ? cost.wire_later / rates.bandwidth_later : 0);
+}
+
 double predicted_seconds(const PhaseCost& cost, const MachineRates& rates, std::int64_t ranks) {
   double seconds = cost.flop / rates.flop;
   if (rates.disk > 0) {
@@ -80,7 +86,7 @@ double predicted_seconds(const PhaseCost& cost, const MachineRates& rates, std::
   }
   if (ranks > 1) {
     seconds += cost.messages * rates.latency * std::ceil(std::log2(real(ranks))) +
-               cost.wire / rates.bandwidth;
+               travel_seconds(cost, rates);
   }
   return seconds;
 }

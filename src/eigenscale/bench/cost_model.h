@@ -7,12 +7,13 @@ namespace eigenscale {
 
 /// What one phase costs the rank that has most to do. Formulas and derivations: docs/cost-model.md.
 struct PhaseCost {
-  double flop = 0;      ///< floating-point operations
-  double read = 0;      ///< bytes from files
-  double bytes = 0;     ///< handed to collectives, as the counter communication.bytes counts them
-  double messages = 0;  ///< collectives, as communication.calls counts them
-  double wire = 0;      ///< bytes that this rank's link carries in one direction
-  double memory = 0;    ///< bytes that the phase holds
+  double flop = 0;        ///< floating-point operations
+  double read = 0;        ///< bytes from files
+  double bytes = 0;       ///< handed to collectives, as the counter communication.bytes counts them
+  double messages = 0;    ///< collectives, as communication.calls counts them
+  double wire = 0;        ///< bytes that this rank's link carries in one direction, blocking calls
+  double wire_later = 0;  ///< the same of non-blocking calls
+  double memory = 0;      ///< bytes that the phase holds
 };
 
 /// N rows of d features, K subspaces of s dimensions, P ranks.
@@ -34,6 +35,7 @@ struct TrainingProblem {
   double flop_per_sample = 0;
   double bytes_per_sample = 0;
   std::int64_t buckets = 1;
+  double last_bucket_bytes = 0;  ///< of gradients, which a blocking sum carries
   std::int64_t ranks = 1;
 };
 
@@ -57,11 +59,15 @@ double all_reduce_wire(double bytes, std::int64_t ranks);
 
 /// What a machine does in a second.
 struct MachineRates {
-  double flop = 0;       ///< of one rank in this phase, FLOP/s
-  double latency = 0;    ///< of one collective, s, times log2 P
-  double bandwidth = 0;  ///< of a rank's link, bytes/s
-  double disk = 0;       ///< of a rank reading files, bytes/s; 0: what is read counts as in memory
+  double flop = 0;             ///< of one rank in this phase, FLOP/s
+  double latency = 0;          ///< of one collective, s, times log2 P
+  double bandwidth = 0;        ///< of a rank's link while blocking sums run, bytes/s
+  double bandwidth_later = 0;  ///< while non-blocking sums run
+  double disk = 0;  ///< of a rank reading files, bytes/s; 0: what is read counts as in memory
 };
+
+/// [local] Seconds that a phase's bytes take on a rank's link.
+double travel_seconds(const PhaseCost& cost, const MachineRates& rates);
 
 /// [local] Seconds of a phase: the terms one behind the other, nothing overlapped.
 double predicted_seconds(const PhaseCost& cost, const MachineRates& rates, std::int64_t ranks);

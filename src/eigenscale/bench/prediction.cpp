@@ -5,12 +5,14 @@
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "eigenscale/bench/measurement.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/core/format.h"
 #include "eigenscale/core/number_text.h"
 #include "eigenscale/linalg/process_grid.h"
+#include "eigenscale/train/gradient_reducer.h"
 
 namespace eigenscale {
 namespace {
@@ -56,6 +58,14 @@ std::vector<nlohmann::json> read_bench_lines(const std::filesystem::path& path) 
 struct ReductionTimes {
   std::int64_t ranks = 0;
   std::map<double, std::vector<double>> seconds;
+
+  double shortest() const { return median(seconds.begin()->second); }
+  /// Bytes a second of a rank's link, from what the largest takes more than the smallest.
+  double bandwidth() const {
+    const double longest = median(seconds.rbegin()->second);
+    return all_reduce_wire(seconds.rbegin()->first - seconds.begin()->first, ranks) /
+           std::max(longest - shortest(), 1e-3 * longest);
+  }
 };
 
 void add_reduction(ReductionTimes& times, const nlohmann::json& line) {
@@ -73,11 +83,33 @@ std::string what_takes_most(const PhaseCost& cost, const MachineRates& rates, st
   const std::vector<std::pair<double, std::string>> parts = {
       {cost.flop / rates.flop, "computation"},
       {rates.disk > 0 ? cost.read / rates.disk : 0, "reading"},
-      {ranks > 1 ? cost.wire / rates.bandwidth : 0, "bandwidth"},
+      {ranks > 1 ? travel_seconds(cost, rates) : 0, "bandwidth"},
       {ranks > 1 ? cost.messages * rates.latency * std::ceil(std::log2(static_cast<double>(ranks)))
                  : 0,
        "latency"}};
   return std::ranges::max(parts).second;
+}
+
+/// One step of the perceptron of the suite train-step.
+PhaseCost perceptron_step_cost(std::int64_t batch, std::int64_t width, std::int64_t ranks) {
+  constexpr std::int64_t kFeatures = 784;
+  constexpr std::int64_t kClasses = 10;
+  const std::int64_t weights = width * (kFeatures + width + kClasses);
+  // As backward reaches them: bias and weights of each layer from the last on.
+  const std::vector<std::int64_t> bytes = {4 * kClasses, 4 * width * kClasses,
+                                           4 * width,    4 * width * width,
+                                           4 * width,    4 * width * kFeatures};
+  const auto buckets = parameters_of_buckets(bytes, {});
+  return training_step_cost({.batch = batch,
+                             .parameters = weights + 2 * width + kClasses,
+                             // No gradient with respect to the input.
+                             .flop_per_sample = 2.0 * static_cast<double>(weights) -
+                                                2.0 / 3 * static_cast<double>(width * kFeatures),
+                             .bytes_per_sample = 4 * kFeatures,
+                             .buckets = std::ssize(buckets),
+                             .last_bucket_bytes = static_cast<double>(std::accumulate(
+                                 bytes.end() - buckets.back(), bytes.end(), std::int64_t{0})),
+                             .ranks = ranks});
 }
 
 }  // namespace
@@ -117,27 +149,15 @@ PhaseCost cost_of(const PredictionOptions& options, std::int64_t ranks) {
                                  .dimension = size[3],
                                  .ranks = ranks});
   }
-  constexpr std::int64_t kFeatures = 784;
-  constexpr std::int64_t kClasses = 10;
-  const std::int64_t width = size[1];
-  const std::int64_t weights = width * (kFeatures + width + kClasses);
-  const std::int64_t parameters = weights + 2 * width + kClasses;
-  constexpr std::int64_t kBucket = std::int64_t{25} << 20;
-  return training_step_cost({.batch = size[0],
-                             .parameters = parameters,
-                             // No gradient with respect to the input.
-                             .flop_per_sample = 2.0 * static_cast<double>(weights) -
-                                                2.0 / 3 * static_cast<double>(width * kFeatures),
-                             .bytes_per_sample = 4 * kFeatures,
-                             .buckets = 2 + 4 * parameters / kBucket,
-                             .ranks = ranks});
+  return perceptron_step_cost(size[0], size[1], ranks);
 }
 
 MachineRates read_rates(const PredictionOptions& options) {
   const auto& phase = predicted_phases().at(options.phase);
   std::vector<double> flop;
   std::int64_t fewest = 0;
-  ReductionTimes times;
+  // What the programs call, by name.
+  std::map<std::string, ReductionTimes> reductions = {{"all_reduce", {}}, {"start_all_reduce", {}}};
   for (const auto& path : options.rates) {
     for (const auto& line : read_bench_lines(path)) {
       const auto ranks = line.value("ranks", std::int64_t{0});
@@ -151,8 +171,9 @@ MachineRates read_rates(const PredictionOptions& options) {
           flop.push_back(line.at("flop").get<double>() / line.at("seconds").get<double>() /
                          static_cast<double>(ranks));
         }
-      } else if (line.value("contender", "") == "all_reduce") {
-        add_reduction(times, line);
+      } else if (const auto reduction = reductions.find(line.value("contender", ""));
+                 reduction != reductions.end()) {
+        add_reduction(reduction->second, line);
       }
     }
   }
@@ -164,18 +185,17 @@ MachineRates read_rates(const PredictionOptions& options) {
   if (std::ranges::max(options.ranks) == 1) {
     return rates;
   }
-  if (times.seconds.size() < 2) {
-    throw InputError(
-        "--rates: no lines of 'all_reduce' in two sizes on two ranks or more; add what mpirun -np "
-        "2 "
-        "eigenscale-bench --suite allreduce prints");
+  for (const auto& [name, times] : reductions) {
+    if (times.seconds.size() < 2) {
+      throw InputError("--rates: no lines of '" + name +
+                       "' in two sizes on two ranks or more; add what mpirun -np 2 "
+                       "eigenscale-bench --suite allreduce prints");
+    }
   }
-  const auto& [few, short_times] = *times.seconds.begin();
-  const auto& [many, long_times] = *times.seconds.rbegin();
-  const double least = median(short_times);
-  rates.latency = least / std::ceil(std::log2(static_cast<double>(times.ranks)));
-  rates.bandwidth = all_reduce_wire(many - few, times.ranks) /
-                    std::max(median(long_times) - least, 1e-3 * median(long_times));
+  const auto& blocking = reductions.at("all_reduce");
+  rates.latency = blocking.shortest() / std::ceil(std::log2(static_cast<double>(blocking.ranks)));
+  rates.bandwidth = blocking.bandwidth();
+  rates.bandwidth_later = reductions.at("start_all_reduce").bandwidth();
   return rates;
 }
 
@@ -200,8 +220,8 @@ std::string predict(const PredictionOptions& options) {
     text += format_text(
         "{:>7} {:>11.4g} {:>12.4g} {:>13.4g} {:>10.4g} {:>10.2f} {:>14} {:>12.4g}  {}\n", ranks,
         seconds, compute, seconds - compute - reading, reading,
-        base / (seconds * static_cast<double>(ranks)), bytes_text(cost.memory), 1e-6 * cost.wire,
-        what_takes_most(cost, rates, ranks));
+        base / (seconds * static_cast<double>(ranks)), bytes_text(cost.memory),
+        1e-6 * (cost.wire + cost.wire_later), what_takes_most(cost, rates, ranks));
   }
   return text;
 }

@@ -57,6 +57,22 @@ std::vector<torch::Tensor> trainable(const std::vector<torch::Tensor>& parameter
   return result;
 }
 
+std::vector<std::int64_t> parameters_of_buckets(std::span<const std::int64_t> parameter_bytes,
+                                                const GradientReducerOptions& options) {
+  std::vector<std::int64_t> counts;
+  std::int64_t bytes = 0;
+  for (const auto own : parameter_bytes) {
+    const auto limit = counts.size() <= 1 ? options.first_bucket_bytes : options.bucket_bytes;
+    if (counts.empty() || bytes + own > limit) {
+      counts.push_back(0);
+      bytes = 0;
+    }
+    ++counts.back();
+    bytes += own;
+  }
+  return counts;
+}
+
 GradientReducer::GradientReducer(const Placement& placement,
                                  const std::vector<torch::Tensor>& parameters,
                                  const GradientReducerOptions& options)
@@ -96,17 +112,14 @@ void GradientReducer::make_buckets() {
   }
   bucket_of_.assign(parameters_.size(), 0);
   slices_.assign(parameters_.size(), {});
-  std::int64_t bytes = 0;
+  std::vector<std::int64_t> bytes;
   for (const auto index : order_) {
-    const auto& parameter = parameters_[index];
-    const auto own = static_cast<std::int64_t>(parameter.nbytes());
-    const auto limit = buckets_.size() <= 1 ? options_.first_bucket_bytes : options_.bucket_bytes;
-    if (buckets_.empty() || bytes + own > limit) {
-      buckets_.emplace_back();
-      bytes = 0;
-    }
-    buckets_.back().members.push_back(index);
-    bytes += own;
+    bytes.push_back(static_cast<std::int64_t>(parameters_[index].nbytes()));
+  }
+  auto next = order_.begin();
+  for (const auto count : parameters_of_buckets(bytes, options_)) {
+    buckets_.emplace_back().members.assign(next, next + count);
+    next += count;
   }
   for (std::size_t b = 0; b < buckets_.size(); ++b) {
     auto& bucket = buckets_[b];

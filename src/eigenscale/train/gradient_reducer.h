@@ -32,6 +32,11 @@ struct GradientReducerOptions {
   bool progress_thread = false;
 };
 
+/// [local] How many parameters each bucket takes, of parameters of these bytes in the order in
+/// which they come.
+std::vector<std::int64_t> parameters_of_buckets(std::span<const std::int64_t> parameter_bytes,
+                                                const GradientReducerOptions& options);
+
 /// Sums the gradients of any module's parameters over all ranks, in buckets, while backward still
 /// runs. Frozen parameters (requires_grad false) are left out, shared ones counted once. All others
 /// have one element type. After `reduce()` every gradient is a view of its bucket.
