@@ -1,0 +1,153 @@
+#include "eigenscale/bench/whitening_cost.h"
+
+#include "eigenscale/core/row_partition.h"
+#include "eigenscale/core/trace.h"
+#include "eigenscale/data/row_provider.h"
+#include "eigenscale/linalg/process_grid.h"
+#include "eigenscale/spectral/streamed_covariance.h"
+#include "eigenscale/spectral/whitening_fit.h"
+#include "support/mpi_test.h"
+
+namespace eigenscale {
+namespace {
+
+using test::world;
+
+/// What the rank with most hands to collectives between marks.
+class Counts {
+ public:
+  struct Counted {
+    double bytes = 0;
+    double messages = 0;
+  };
+
+  /// [local] What this rank did since the last mark belongs to `name`.
+  void mark(const std::string& name) {
+    auto now = counters();
+    own_[name].bytes +=
+        static_cast<double>(now["communication.bytes"] - before_["communication.bytes"]);
+    own_[name].messages +=
+        static_cast<double>(now["communication.calls"] - before_["communication.calls"]);
+    before_ = std::move(now);
+  }
+  /// [collective]
+  Counted most(const std::string& name) {
+    return {all_reduce(world(), own_[name].bytes, ReduceOp::kMax),
+            all_reduce(world(), own_[name].messages, ReduceOp::kMax)};
+  }
+
+ private:
+  std::map<std::string, std::int64_t> before_ = counters();
+  std::map<std::string, Counted> own_;
+};
+
+void expect_equal(const Counts::Counted& counted, const PhaseCost& cost) {
+  EXPECT_EQ(counted.bytes, cost.bytes);
+  EXPECT_EQ(counted.messages, cost.messages);
+}
+
+/// Rows that fall into several pieces on every rank, the last a shorter one.
+class WhiteningCostTest : public testing::Test {
+ protected:
+  static constexpr std::int64_t kSamples = 2400;
+  static constexpr std::int64_t kFeatures = 96;
+  static constexpr std::int64_t kPieceRows = 330;
+  static constexpr std::int64_t kComponents = 20;
+
+  void SetUp() override {
+    const auto [columns, rows] = ProcessGrid::squarest(world().size());
+    grid_ = std::make_shared<const ProcessGrid>(world(), rows, columns);
+    torch::manual_seed(1 + world().rank());
+    const auto own = RowPartition(kSamples, world().size()).range(world().rank());
+    rows_.emplace(torch::rand({own.size(), kFeatures}, torch::kFloat64));
+    stream_.emplace(world(), *rows_,
+                    RowStreamOptions{.type = torch::kFloat64,
+                                     .piece_bytes = kPieceRows * kFeatures * 8,
+                                     .read_ahead = false});
+    problem_ = {.samples = kSamples,
+                .features = kFeatures,
+                .components = kComponents,
+                .ranks = world().size(),
+                .value_bytes = 8,
+                .piece_rows = kPieceRows};
+  }
+
+  void apply(const WhiteningFit& fit, const torch::Tensor& mean) const {
+    stream_->for_each_piece([&](const RowPiece& piece) { fit.map->apply(piece.rows - mean); });
+  }
+
+  std::shared_ptr<const ProcessGrid> grid_;
+  std::optional<MemoryRows> rows_;
+  std::optional<RowStream> stream_;
+  WhiteningProblem problem_;
+};
+
+TEST_F(WhiteningCostTest, CountsTheCovariancesWayExactly) {
+  for (const auto method : {WhiteningMethod::kZca, WhiteningMethod::kPca}) {
+    problem_.zca = method == WhiteningMethod::kZca;
+    Counts counts;
+    const auto mean = feature_moments(world(), *stream_).mean;
+    counts.mark("mean");
+    std::string phase = "before";
+    const auto fit =
+        fit_exact(*stream_, mean, grid_,
+                  {.method = method, .components = kComponents, .epsilon = 0.1}, torch::kFloat64,
+                  {.phase =
+                       [&](const std::string& next) {
+                         counts.mark(phase);
+                         phase = next;
+                       },
+                   .progress = [](const RowPiece&) {}});
+    counts.mark(phase);
+    apply(fit, mean);
+    counts.mark("transform");
+    problem_.one_rank = fit.transform.solver.find("on one rank") != std::string::npos;
+    expect_equal(counts.most("mean"), whitening_mean_cost(problem_));
+    expect_equal(counts.most("covariance"), whitening_covariance_cost(problem_));
+    expect_equal(counts.most("eigenproblem"), whitening_eigenproblem_cost(problem_));
+    expect_equal(counts.most("transform"), whitening_application_cost(problem_));
+  }
+}
+
+TEST_F(WhiteningCostTest, CountsTheWayWithoutCovarianceExactly) {
+  for (const auto method : {WhiteningMethod::kZca, WhiteningMethod::kPca}) {
+    problem_.zca = method == WhiteningMethod::kZca;
+    const auto mean = feature_moments(world(), *stream_).mean;
+    Counts counts;
+    const auto fit = fit_randomized(
+        *stream_, mean, grid_,
+        {.method = method, .components = kComponents, .epsilon = 0.1, .passes = 3}, torch::kFloat64,
+        1, {.phase = [](const std::string&) {}, .progress = [](const RowPiece&) {}});
+    counts.mark("components");
+    apply(fit, mean);
+    counts.mark("transform");
+    EXPECT_THAT(fit.transform.solver, testing::HasSubstr("3 passes"));
+    // How many rounds there were rounding decides; bytes and messages must agree on it.
+    const auto counted = counts.most("components");
+    KrylovProblem krylov = {.whitening = problem_, .width = kComponents + 10, .passes = 3};
+    krylov.rounds = 2;
+    while (krylov.rounds < 6 && krylov_components_cost(krylov).messages < counted.messages) {
+      ++krylov.rounds;
+    }
+    expect_equal(counted, krylov_components_cost(krylov));
+    expect_equal(counts.most("transform"), krylov_application_cost(problem_));
+  }
+}
+
+TEST_F(WhiteningCostTest, WorkIsShared) {
+  auto one = problem_;
+  one.ranks = 1;
+  auto four = problem_;
+  four.ranks = 4;
+  for (const auto& cost :
+       {whitening_mean_cost, whitening_covariance_cost, whitening_eigenproblem_cost,
+        whitening_application_cost, krylov_application_cost}) {
+    EXPECT_DOUBLE_EQ(cost(four).flop * 4, cost(one).flop);
+    EXPECT_EQ(cost(one).wire, 0);
+    EXPECT_GT(cost(four).wire, 0);
+    EXPECT_LE(cost(four).memory, cost(one).memory);
+  }
+}
+
+}  // namespace
+}  // namespace eigenscale
