@@ -91,11 +91,46 @@ TEST_F(ScalingStudyTest, SaysWhichLineIsWrong) {
   EXPECT_THAT(message(good + "{"), HasSubstr("line 2"));
   EXPECT_THAT(message(good + "{}"), HasSubstr("line 2: has no schema_version"));
   EXPECT_THAT(message(good + run_line("weak", 1, 1.0).dump()), HasSubstr("mode is \"weak\""));
-  EXPECT_THAT(message(run_line("strong", 1, 0).dump()), HasSubstr("expected positive"));
+  EXPECT_THAT(message(run_line("strong", 1, 0).dump()), HasSubstr("a positive total"));
   auto newer = run_line("strong", 1, 1.0);
   newer["schema_version"] = 2;
   EXPECT_THAT(message(newer.dump()), HasSubstr("schema_version is 2; expected 1"));
   EXPECT_THROW(read_study(directory() / "none"), InputError);
+}
+
+TEST_F(ScalingStudyTest, SaysWhichFieldIsWrong) {
+  const std::vector<std::pair<std::string, nlohmann::json>> wrong = {
+      {"/program", 3},
+      {"/mode", "sideways"},
+      {"/ranks", 0},
+      {"/ranks", 18446744073709551615U},
+      {"/ranks", "two"},
+      {"/hosts", 1e300},
+      {"/hosts", "one"},
+      {"/threads", 1.5},
+      {"/threads", -1},
+      {"/machine", nullptr},
+      {"/commit", {1}},
+      {"/options", "--clusters 3"},
+      {"/options", {"--clusters", 3}},
+      {"/seconds", {1, 2}},
+      {"/seconds/total", "10"},
+      {"/seconds/read", {1}},
+      {"/communication", {7}},
+      {"/communication/read", 7},
+      {"/communication/total/bytes", "many"},
+      {"/peak_memory_bytes", 4096},
+      {"/peak_memory_bytes/max_rank", -1}};
+  const auto good = run_line("strong", 1, 1.0);
+  for (const auto& [pointer, value] : wrong) {
+    auto line = good;
+    line[nlohmann::json::json_pointer(pointer)] = value;
+    const auto field = pointer.substr(1, pointer.find('/', 1) - 1);
+    EXPECT_THAT(message(good.dump() + "\n" + line.dump()),
+                testing::AllOf(HasSubstr(path().string()), HasSubstr("line 2: " + field + " is "),
+                               HasSubstr("; expected ")))
+        << pointer << " " << value;
+  }
 }
 
 TEST_F(ScalingStudyTest, ReportSaysBaseRangeAndReference) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <limits>
 
 #include "eigenscale/core/errors.h"
 
@@ -15,16 +16,78 @@ InputError wrong_line(const std::filesystem::path& path, std::size_t number,
   return InputError("'" + path.string() + "' line " + std::to_string(number) + ": " + what);
 }
 
-/// A number at `pointer`; 0 where there is none.
-double number_at(const nlohmann::json& line, const std::string& pointer) {
-  const nlohmann::json::json_pointer at(pointer);
-  return line.contains(at) && line.at(at).is_number() ? line.at(at).get<double>() : 0;
+/// What a field may be.
+struct Field {
+  const char* expected;
+  bool (*fits)(const nlohmann::json& value);
+};
+
+bool is_amount(const nlohmann::json& value) { return value.is_number() && value >= 0; }
+
+bool is_text(const nlohmann::json& value) { return value.is_string(); }
+
+bool is_count(const nlohmann::json& value) {
+  return value.is_number_integer() && value >= 0 && value <= std::numeric_limits<int>::max();
 }
 
-Spread spread_at(const Lines& lines, const std::string& pointer) {
+/// Fields that are read from a line, by key.
+const std::map<std::string, Field>& fields() {
+  constexpr const char* kText = "a text";
+  constexpr const char* kCount = "a whole number from 0 to 2^31 - 1";
+  static const std::map<std::string, Field> all = {
+      {"program", {kText, is_text}},
+      {"machine", {kText, is_text}},
+      {"commit", {kText, is_text}},
+      {"mode",
+       {"strong or weak",
+        [](const nlohmann::json& value) { return value == "strong" || value == "weak"; }}},
+      {"hosts", {kCount, is_count}},
+      {"threads", {kCount, is_count}},
+      {"ranks",
+       {"a whole number from 1 to 2^31 - 1",
+        [](const nlohmann::json& value) { return is_count(value) && value >= 1; }}},
+      {"options",
+       {"a list of texts",
+        [](const nlohmann::json& value) {
+          return value.is_array() && std::ranges::all_of(value, is_text);
+        }}},
+      {"seconds",
+       {"numbers of at least 0 by phase, and a positive total",
+        [](const nlohmann::json& value) {
+          return value.is_object() && std::ranges::all_of(value, is_amount) &&
+                 value.contains("total") && value["total"] > 0;
+        }}},
+      {"peak_memory_bytes",
+       {"numbers of at least 0",
+        [](const nlohmann::json& value) {
+          return value.is_object() && std::ranges::all_of(value, is_amount);
+        }}},
+      {"communication",
+       {"numbers of at least 0 by phase", [](const nlohmann::json& value) {
+          return value.is_object() && std::ranges::all_of(value, [](const nlohmann::json& phase) {
+                   return phase.is_object() && std::ranges::all_of(phase, is_amount);
+                 });
+        }}}};
+  return all;
+}
+
+/// A number at the end of `keys`; 0 where there is none.
+double number_at(const nlohmann::json& line, const std::vector<std::string>& keys) {
+  const auto* at = &line;
+  for (const auto& key : keys) {
+    const auto found = at->find(key);
+    if (found == at->end()) {
+      return 0;
+    }
+    at = &*found;
+  }
+  return at->get<double>();
+}
+
+Spread spread_at(const Lines& lines, const std::vector<std::string>& keys) {
   std::vector<double> values;
   for (const auto& line : lines) {
-    values.push_back(number_at(line, pointer));
+    values.push_back(number_at(line, keys));
   }
   return spread_of(std::move(values));
 }
@@ -32,19 +95,19 @@ Spread spread_at(const Lines& lines, const std::string& pointer) {
 StudyPoint make_point(std::int64_t ranks, const Lines& lines) {
   StudyPoint point;
   point.ranks = ranks;
-  point.hosts = static_cast<std::int64_t>(number_at(lines.front(), "/hosts"));
+  point.hosts = lines.front().value("hosts", std::int64_t{0});
   point.repeats = std::ssize(lines);
-  point.total = spread_at(lines, "/seconds/total");
+  point.total = spread_at(lines, {"seconds", "total"});
   for (const auto& [phase, seconds] : lines.front()["seconds"].items()) {
     if (phase != "total") {
-      point.phases[phase] = {spread_at(lines, "/seconds/" + phase),
-                             spread_at(lines, "/communication/" + phase + "/seconds")};
+      point.phases[phase] = {spread_at(lines, {"seconds", phase}),
+                             spread_at(lines, {"communication", phase, "seconds"})};
     }
   }
-  point.communication = spread_at(lines, "/communication/total/seconds");
-  point.bytes = spread_at(lines, "/communication/total/bytes");
-  point.calls = spread_at(lines, "/communication/total/calls");
-  point.memory = spread_at(lines, "/peak_memory_bytes/max_rank");
+  point.communication = spread_at(lines, {"communication", "total", "seconds"});
+  point.bytes = spread_at(lines, {"communication", "total", "bytes"});
+  point.calls = spread_at(lines, {"communication", "total", "calls"});
+  point.memory = spread_at(lines, {"peak_memory_bytes", "max_rank"});
   return point;
 }
 
@@ -66,9 +129,11 @@ nlohmann::json read_line(const std::filesystem::path& path, std::size_t number,
     throw wrong_line(path, number,
                      "schema_version is " + line["schema_version"].dump() + "; expected 1");
   }
-  if (!line["ranks"].is_number_integer() || line["ranks"] < 1 ||
-      !(number_at(line, "/seconds/total") > 0)) {
-    throw wrong_line(path, number, "expected positive ranks and seconds.total");
+  for (const auto& [key, field] : fields()) {
+    if (line.contains(key) && !field.fits(line[key])) {
+      throw wrong_line(path, number,
+                       key + " is " + line[key].dump() + "; expected " + field.expected);
+    }
   }
   for (const char* key : {"program", "mode"}) {
     if (!first.is_null() && line[key] != first[key]) {
@@ -124,7 +189,7 @@ ScalingStudy read_study(const std::filesystem::path& path) {
                      .machine = smallest.value("machine", ""),
                      .commit = smallest.value("commit", ""),
                      .weak = first["mode"] == "weak",
-                     .threads = static_cast<std::int64_t>(number_at(smallest, "/threads")),
+                     .threads = smallest.value("threads", std::int64_t{0}),
                      .options = smallest.value("options", std::vector<std::string>{}),
                      .points = {}};
   for (const auto& [ranks, lines] : by_ranks) {
