@@ -61,7 +61,7 @@ ProgramOptions describe_options() {
        "pass or step")
       ("time-limit", real(0)->default_value(0),
        "seconds after which to write a checkpoint and end with 75; 0: none");
-  options.group("Execution")
+  options.execution_on_devices()
       ("grid", text(), "process grid PRxPC of the coefficients")
       ("precision", one_of({"float", "double"})->default_value("float"), "float or double");
   return options;

@@ -72,9 +72,7 @@ ProgramOptions describe_options() {
       ("keep-checkpoints", whole(1)->default_value(2), "the last so many")
       ("time-limit", real(0)->default_value(0),
        "seconds after which to write a checkpoint and end with 75; 0: none");
-  options.group("Execution")
-      ("communicator", one_of({"auto", "mpi", "nccl"})->default_value("auto"),
-       "what tensors on a GPU travel by: nccl, mpi (through the host's memory) or auto")
+  options.execution_on_devices()
       ("deterministic", flag(),
        "sum gradients in rank order: no bit depends on the size of messages")
       ("first-bucket", real(0, kMostMebibytes)->default_value(1), "MiB of the first message")

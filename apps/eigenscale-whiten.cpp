@@ -36,6 +36,7 @@ ProgramOptions describe_options() {
        "variance of a feature")
       ("check", flag(),
        "measure covariance_error, residual and orthogonality; costs another product");
+  options.execution_on_devices();
   return options;
 }
 // clang-format on

@@ -121,10 +121,6 @@ TrainingRunOptions training_options(const ProgramOptions& options) {
   run.precision = precision == "float"    ? torch::kFloat32
                   : precision == "double" ? torch::kFloat64
                                           : torch::kBFloat16;
-  run.communicator = options.get<std::string>("communicator");
-  if (run.communicator == "nccl" && !options.is("device", "cuda")) {
-    throw OptionError("--communicator nccl needs --device cuda");
-  }
   run.tf32 = options.get<bool>("tf32");
   if (run.tf32 && !options.is("device", "cuda")) {
     throw OptionError("--tf32 needs --device cuda");

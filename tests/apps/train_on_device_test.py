@@ -6,7 +6,7 @@ import os
 import program
 import training
 
-DOUBLE = os.environ["EIGENSCALE_DOUBLE"]
+DOUBLE = os.path.join(os.environ["EIGENSCALE_DOUBLES"], "eigenscale-train-on-double")
 OPTIONS, STOPPED = 2, 75
 
 

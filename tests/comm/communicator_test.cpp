@@ -27,7 +27,8 @@ class CommunicatorTest : public testing::TestWithParam<Variant> {
  protected:
   CommunicatorTest()
       : mpi_(mpi_handle(world()), GetParam().chunk),
-        staged_(mpi_, torch::kCPU),
+        transfer_(test::device_double(), torch::kCPU),
+        staged_(mpi_, transfer_),
         communicator_(of(GetParam().library)) {}
   void TearDown() override {
     EXPECT_THAT(test::device_double().take_violations(), testing::IsEmpty());
@@ -46,6 +47,7 @@ class CommunicatorTest : public testing::TestWithParam<Variant> {
   }
 
   MpiCommunicator mpi_;
+  DeviceTransfer transfer_;
   StagedCommunicator staged_;
   Communicator& communicator_;
   int rank_ = world().rank();

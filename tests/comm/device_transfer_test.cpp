@@ -17,13 +17,14 @@ TEST(DeviceTransfer, TensorsArriveInOrderAndWhole) {
   DeviceTransfer transfer(device, torch::kCPU);
   std::vector<DeviceTransfer::Arriving> arriving;
   for (int i = 0; i < 20; ++i) {
-    arriving.push_back(transfer.start(torch::full({100, 3}, i, torch::kInt64).narrow(1, 0, 2)));
+    arriving.push_back(
+        transfer.start(torch::full({100, 3}, i, torch::kInt64).narrow(1, 0, 2), "test"));
   }
   for (int i = 0; i < 20; ++i) {
     const auto tensor = transfer.finish(arriving[i]);
     EXPECT_TRUE(tensor.equal(torch::full({100, 2}, i, torch::kInt64)));
   }
-  EXPECT_EQ(transfer.finish(transfer.start(torch::zeros({0, 2}))).size(1), 2);
+  EXPECT_EQ(transfer.finish(transfer.start(torch::zeros({0, 2}), "test")).size(1), 2);
   EXPECT_THAT(device.take_violations(), IsEmpty());
 }
 
@@ -31,7 +32,7 @@ TEST(DeviceTransfer, ATensorThatIsReadBeforeItHasArrivedIsCaught) {
   auto& device = test::device_double();
   device.take_violations();
   DeviceTransfer transfer(device, torch::kCPU);
-  const auto arriving = transfer.start(torch::ones({1000}));
+  const auto arriving = transfer.start(torch::ones({1000}), "test");
   arriving.tensor.sum().item<double>();
   EXPECT_THAT(device.take_violations(), Contains(HasSubstr("early read: aten::sum on memory that "
                                                            "a copy is still at")));
@@ -43,7 +44,7 @@ TEST(DeviceTransfer, WhatNobodyWantsAnyMoreMayGo) {
   device.take_violations();
   {
     DeviceTransfer transfer(device, torch::kCPU);
-    transfer.start(torch::ones({1000}));
+    transfer.start(torch::ones({1000}), "test");
   }
   EXPECT_THAT(device.take_violations(), IsEmpty());
 }

@@ -51,7 +51,7 @@ struct Sums {
   }
 
   double estimate(const DistributedMatrix& covariance) const {
-    CovarianceProbe probe(kFeatures);
+    CovarianceProbe probe(test::world(), kFeatures);
     probe.add(rows_of_rank);
     return probe.error(covariance, static_cast<double>(samples));
   }

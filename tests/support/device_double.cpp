@@ -13,6 +13,7 @@
 #include "eigenscale/core/errors.h"
 #include "eigenscale/core/format.h"
 #include "support/operation_observer.h"
+#include "support/tensor_sides.h"
 
 namespace eigenscale::test {
 namespace {
@@ -28,6 +29,12 @@ DeviceDouble::DeviceDouble(const Options& options) : options_(options) {
       home_access(what, tensor, written);
     }
   });
+  if (options.sides) {
+    watch_sides([this](const std::string& violation) {
+      const std::lock_guard lock(mutex_);
+      report(violation);
+    });
+  }
 }
 
 std::vector<std::string> DeviceDouble::take_violations() {
@@ -52,6 +59,10 @@ std::vector<DeviceDescription> DeviceDouble::devices(std::string& problem) {
     result.push_back({"a double of a GPU", format_text("0000:{}0:00.0", i)});
   }
   return result;
+}
+
+torch::Device DeviceDouble::tensor_device(int) {
+  return options_.sides ? double_device() : torch::kCPU;
 }
 
 DeviceStream DeviceDouble::make_stream() {
@@ -257,6 +268,15 @@ void DeviceDouble::copy(const torch::Tensor& to, const torch::Tensor& from, Devi
     }
     std::memcpy(to.data_ptr(), source, bytes);
   });
+}
+
+// The host's side is noted all the same: it must not be looked at before it is there.
+void DeviceDouble::copy_to_host(const torch::Tensor& to, const torch::Tensor& from,
+                                DeviceStream stream) {
+  auto& on = *static_cast<Stream*>(stream);
+  access(on, "a copy to the host", from, false);
+  access(on, "a copy to the host", to, true);
+  enqueue(on, [to, from] { std::memcpy(to.data_ptr(), from.data_ptr(), from.nbytes()); });
 }
 
 NcclHandle DeviceDouble::begin_communicator(const NcclId& id, int rank, int size) {

@@ -29,7 +29,8 @@ namespace eigenscale::test {
 ///   a freed buffer     memory let go while a call on it is not ordered before its next use
 ///   other calls        ranks that do not make the same calls of the same sizes in one order
 ///
-/// Not seen: accesses through raw pointers. One is never destroyed.
+/// and, where it is told to tell sides, what support/tensor_sides.h lists. Not seen: accesses
+/// through raw pointers. One is never destroyed.
 class DeviceDouble : public DeviceRuntime {
  public:
   struct Options {
@@ -38,6 +39,8 @@ class DeviceDouble : public DeviceRuntime {
     std::int64_t microseconds = 1500;
     /// End the process with a message at the first violation; otherwise they are collected.
     bool fatal = true;
+    /// Also tell tensors of the device from those of the host (support/tensor_sides.h).
+    bool sides = false;
   };
   explicit DeviceDouble(const Options& options);
 
@@ -46,7 +49,7 @@ class DeviceDouble : public DeviceRuntime {
 
   std::vector<DeviceDescription> devices(std::string& problem) override;
   std::string libtorch_problem() override { return ""; }
-  torch::Device tensor_device(int) override { return torch::kCPU; }
+  torch::Device tensor_device(int) override;
   void use_device(int) override {}
   std::string nccl_version() override { return "0.0.0"; }
   DeviceStream current_stream() override { return &home_; }
@@ -59,6 +62,8 @@ class DeviceDouble : public DeviceRuntime {
   bool done(DeviceEvent event) override;
   void keep(const torch::Tensor& tensor, DeviceStream stream) override;
   void copy(const torch::Tensor& to, const torch::Tensor& from, DeviceStream stream) override;
+  void copy_to_host(const torch::Tensor& to, const torch::Tensor& from,
+                    DeviceStream stream) override;
 
   NcclId make_id() override { return DoubleTransport::make_id(); }
   NcclHandle begin_communicator(const NcclId& id, int rank, int size) override;

@@ -12,6 +12,7 @@
 #include "eigenscale/cluster/unit_rows.h"
 #include "eigenscale/comm/agreement.h"
 #include "eigenscale/core/log.h"
+#include "eigenscale/data/device_rows.h"
 #include "eigenscale/data/label_names.h"
 #include "eigenscale/data/sample_source.h"
 
@@ -56,9 +57,11 @@ ExitCode run_assignment(const Communicator& world, const RunOptions& run_options
            raw.features(), model.clusters(), model.bases.size(2));
 
   run.phase("assign");
-  const FeatureRows features(raw, own.begin, model);
-  const UnitRows unit(features, model.constant);
-  const auto labelling = label_rows(world, unit, model.bases, run.directory());
+  const auto placement = run.placement();
+  const RowsOnDevice placed(raw, placement);
+  const FeatureRows features(placed, own.begin, model, placement);
+  const UnitRows unit(features, model.constant, placement);
+  const auto labelling = label_rows(placement, unit, model.bases, run.directory());
   SubspaceFindings findings{.labelling = &labelling, .model = &model};
   findings.residuals = residual_histogram(world, labelling.residuals);
   auto& summary = run.summary();
@@ -75,7 +78,7 @@ ExitCode run_assignment(const Communicator& world, const RunOptions& run_options
              " rows are all zeros: their label is 0, their residual 1");
   }
   run.finish([&](const nlohmann::json& whole) {
-    return subspace_report(world, partition, unit, findings, {}, 1, whole);
+    return subspace_report(world, partition, RowsOnHost(unit, placement), findings, {}, 1, whole);
   });
   return ExitCode::kDone;
 }

@@ -248,6 +248,14 @@ ExitCode run_clustering(const Communicator& world, const RunOptions& run,
   SelfExpressionChoice choice;
   const std::int64_t samples = open_sample_sources(world, options.data)->rows();
   on_all_ranks(world, [&] { choice = choose_self_expression(options, samples); });
+  if (run.device == "cuda" && !(choice.landmarks && choice.closed_form)) {
+    throw Error(ExitCode::kOptions,
+                "--device cuda: coefficients over all samples (here: " + choice.reason +
+                    ") and trained ones are found on the CPU only; on a GPU the subspace model "
+                    "carries the labels of landmarks to all samples: give --landmarks, and no "
+                    "--self-expression full",
+                /*agreed=*/true);
+  }
   if (choice.landmarks) {
     return run_landmark_clustering(world, run, options, choice);
   }

@@ -63,8 +63,9 @@ AutoencoderSpecification autoencoder_specification(const ClusteringSettings& set
 }
 
 std::optional<PretrainingResult> prepare_encoder(
-    const Communicator& world, Autoencoder& autoencoder, const torch::Tensor& rows,
+    const Placement& placement, Autoencoder& autoencoder, const torch::Tensor& rows,
     const EncoderPreparation& options, const std::function<bool(const EpochReport&)>& on_epoch) {
+  const Communicator& world = placement.control();
   if (!options.pretrained.empty()) {
     on_all_ranks(world, [&] {
       load_parameters(autoencoder, read_safetensors(options.pretrained), options.pretrained);
@@ -84,7 +85,7 @@ std::optional<PretrainingResult> prepare_encoder(
   }
   pretraining.seed = options.seed;
   pretraining.checkpoints = options.checkpoints;
-  return pretrain(world, autoencoder, rows, pretraining, on_epoch);
+  return pretrain(placement, autoencoder, rows, pretraining, on_epoch);
 }
 
 }  // namespace eigenscale

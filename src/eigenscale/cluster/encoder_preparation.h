@@ -10,7 +10,7 @@
 
 #include "eigenscale/cluster/presets.h"
 
-#include "eigenscale/comm/communicator.h"
+#include "eigenscale/comm/placement.h"
 #include "eigenscale/nn/autoencoder.h"
 #include "eigenscale/train/pretraining.h"
 
@@ -33,11 +33,12 @@ struct EncoderPreparation {
   PretrainingCheckpoints checkpoints;
 };
 
-/// [collective] Loads the autoencoder's weights, or trains it to reconstruct the rows (n_p x D of
+/// [collective] Loads the autoencoder's weights, which are on the host, or trains it where
+/// `placement` says to reconstruct the rows (n_p x D of
 /// each rank; not looked at where there is a file) until the label-free rules of docs/clustering.md
 /// end it. InputError (agreed) for a file of other weights.
 std::optional<PretrainingResult> prepare_encoder(
-    const Communicator& world, Autoencoder& autoencoder, const torch::Tensor& rows,
+    const Placement& placement, Autoencoder& autoencoder, const torch::Tensor& rows,
     const EncoderPreparation& options, const std::function<bool(const EpochReport&)>& on_epoch);
 
 }  // namespace eigenscale

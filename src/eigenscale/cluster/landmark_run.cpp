@@ -61,7 +61,7 @@ class LandmarkRun {
     find_landmark_subspaces();
     refine();
     run_.phase("write");
-    labelling_ = label_rows(world_, rows_->unit(), model_.bases, run_.directory());
+    labelling_ = label_rows(run_.placement(), rows_->unit(), model_.bases, run_.directory());
     model_.sizes = labelling_.sizes;
     model_.objective = labelling_.objective;
     on_first_rank(world_, [&] { save_subspace_model(run_.file("subspaces.safetensors"), model_); });
@@ -72,13 +72,19 @@ class LandmarkRun {
  private:
   void open() {
     run_.phase("read");
-    rows_.emplace(world_, options_);
+    rows_.emplace(run_.placement(), options_);
     on_all_ranks(world_, [&] {
       settings_ =
           with_overrides(default_settings(rows_->partition().rows(), options_.clustering.clusters),
                          options_.overrides);
       autoencoder_ =
           autoencoder_specification(settings_, rows_->sample_shape(), options_.data_name());
+      if (run_.placement().on_device() && autoencoder_.kind != EncoderKind::kNone &&
+          options_.clustering.pretrained.empty() && settings_.pretrain_batch == 0) {
+        throw OptionError(
+            "--device cuda: an encoder is pre-trained by batches there, the full batch runs on the "
+            "CPU only: give --pretrain-batch");
+      }
     });
     const std::int64_t features = rows_->raw().features();
     const bool encodes = autoencoder_.kind != EncoderKind::kNone;
@@ -108,7 +114,7 @@ class LandmarkRun {
     run_.phase("pretrain");
     snapshots_->write();  // so that its checkpoints belong to a run with this setting
     const auto rows = clustering.pretrained.empty() ? rows_->hold_raw() : torch::Tensor();
-    pretraining_ = prepare_encoder(world_, *model_.encoder, rows,
+    pretraining_ = prepare_encoder(run_.placement(), *model_.encoder, rows,
                                    {.pretrained = clustering.pretrained,
                                     .most_epochs = settings_.pretrain_epochs,
                                     .stop_on_plateau = clustering.stop_on_plateau,
@@ -246,12 +252,13 @@ class LandmarkRun {
       note_starts(*snapshots_, starts);
       snapshots_->save();
     };
-    landmarks_ = cluster_landmarks(world_, rows_->partition(), rows_->unit(), landmark_options(),
-                                   {.landmarks = choice_.count,
-                                    .draws = one ? 1 : options_.landmark_draws,
-                                    .dimension = options_.overrides.subspace_dim.value_or(0),
-                                    .labels = landmark_labels_},
-                                   noted_starts(*snapshots_), events);
+    landmarks_ =
+        cluster_landmarks(world_, rows_->partition(), rows_->unit_on_host(), landmark_options(),
+                          {.landmarks = choice_.count,
+                           .draws = one ? 1 : options_.landmark_draws,
+                           .dimension = options_.overrides.subspace_dim.value_or(0),
+                           .labels = landmark_labels_},
+                          noted_starts(*snapshots_), events);
     note_landmark_model(*snapshots_, landmarks_);
     snapshots_->save();
     log_info("best start: {} (objective {:.4g}), dimension {}",
@@ -270,21 +277,22 @@ class LandmarkRun {
     if (from.passes.empty()) {
       from.bases = landmarks_.bases;
     }
-    auto refined = refine_subspaces(
-        world_, rows_->unit(), from, kRefinement, [this](const RefinementProgress& progress) {
-          const auto& pass = progress.passes.back();
-          run_.log({{"phase", "refine"},
-                    {"pass", pass.pass},
-                    {"objective", pass.objective},
-                    {"changed", pass.changed},
-                    {"refilled", pass.refilled}});
-          run_.progress("refine", kRefinement.most_passes, pass.pass,
-                        format_text("objective {:.4g}, {:.3g} % changed", pass.objective,
-                                    100 * pass.changed));
-          if (!progress.done) {
-            snapshots_->step([&] { note_refinement(*snapshots_, progress); });
-          }
-        });
+    auto refined =
+        refine_subspaces(run_.placement(), rows_->unit(), from, kRefinement,
+                         [this](const RefinementProgress& progress) {
+                           const auto& pass = progress.passes.back();
+                           run_.log({{"phase", "refine"},
+                                     {"pass", pass.pass},
+                                     {"objective", pass.objective},
+                                     {"changed", pass.changed},
+                                     {"refilled", pass.refilled}});
+                           run_.progress("refine", kRefinement.most_passes, pass.pass,
+                                         format_text("objective {:.4g}, {:.3g} % changed",
+                                                     pass.objective, 100 * pass.changed));
+                           if (!progress.done) {
+                             snapshots_->step([&] { note_refinement(*snapshots_, progress); });
+                           }
+                         });
     passes_ = std::move(refined.passes);
     // Clusters are numbered by the order in which they appear; the labels are made once more.
     const std::int64_t first = rows_->partition().range(world_.rank()).begin;
@@ -310,8 +318,8 @@ class LandmarkRun {
     metrics_[""] = clustering_metrics(confusion);
     if (options_.clustering.ablation) {
       run_.phase("ablation");
-      metrics_.merge(subspace_ablation(world_, rows_->partition(), rows_->raw(), rows_->unit(),
-                                       *classes_, landmarks_.unrefined_bases,
+      metrics_.merge(subspace_ablation(world_, rows_->partition(), rows_->raw(),
+                                       rows_->unit_on_host(), *classes_, landmarks_.unrefined_bases,
                                        {.clusters = options_.clustering.clusters,
                                         .seed = options_.clustering.seed,
                                         .sample = options_.ablation_samples}));
@@ -342,7 +350,7 @@ class LandmarkRun {
         direction_pictures(model_, shape),
         residual_pictures(world_, rows_->partition(), rows_->raw(), labelling_.residuals, shape)};
     run_.finish([&](const nlohmann::json& whole) {
-      return subspace_report(world_, rows_->partition(), rows_->unit(),
+      return subspace_report(world_, rows_->partition(), rows_->unit_on_host(),
                              {.labelling = &labelling_,
                               .model = &model_,
                               .landmarks = &landmarks_,

@@ -8,8 +8,9 @@
 
 namespace eigenscale {
 
-RowLabelling label_rows(const Communicator& world, const RowProvider& rows,
+RowLabelling label_rows(const Placement& placement, const RowProvider& rows,
                         const torch::Tensor& bases, const std::filesystem::path& directory) {
+  const Communicator& world = placement.control();
   const std::int64_t clusters = bases.size(0);
   const RowStream stream(world, rows, {.type = bases.scalar_type()});
   const std::int64_t first_row = place_rows(world, rows.rows()).first;
@@ -29,20 +30,35 @@ RowLabelling label_rows(const Communicator& world, const RowProvider& rows,
   RowLabelling result{torch::empty({rows.rows()}, torch::kInt64),
                       torch::empty({rows.rows()}, torch::kFloat32),
                       torch::zeros({clusters}, torch::kInt64)};
-  const SubspaceAssigner assigner(bases);
+  const SubspaceAssigner assigner(placement, bases);
   double sum = 0;
   stream.for_each_piece([&](const RowPiece& piece) {
     const std::int64_t count = piece.range.size();
     const auto unit = piece.rows.contiguous();
-    const RowAssignment found{result.labels.narrow(0, piece.range.begin, count),
-                              result.residuals.narrow(0, piece.range.begin, count),
-                              torch::empty({count, clusters}, torch::kFloat32)};
-    assigner.assign(unit, first_row + piece.range.begin, found);
+    RowAssignment found{result.labels.narrow(0, piece.range.begin, count),
+                        result.residuals.narrow(0, piece.range.begin, count),
+                        torch::empty({count, clusters}, placement.options(torch::kFloat32))};
+    torch::Tensor zero_rows;
+    if (placement.on_device()) {
+      const RowAssignment there{torch::empty({count}, placement.options(torch::kInt64)),
+                                torch::empty({count}, placement.options(torch::kFloat32)),
+                                found.projections};
+      assigner.assign(unit, first_row + piece.range.begin, there);
+      found.labels.copy_(placement.to_host(there.labels, "labels"));
+      found.residuals.copy_(placement.to_host(there.residuals, "residuals"));
+      found.projections = placement.to_host(there.projections, "embedding");
+      zero_rows = placement.to_host(zero_rows_on_device(unit, there.residuals), "labels");
+    } else {
+      assigner.assign(unit, first_row + piece.range.begin, found);
+    }
+    const auto is_zero = [&](std::int64_t i) {
+      return zero_rows.defined() ? zero_rows.data_ptr<bool>()[i] : is_zero_row(unit, i);
+    };
     const auto* label = found.labels.data_ptr<std::int64_t>();
     const auto* residual = found.residuals.data_ptr<float>();
     for (std::int64_t i = 0; i < count; ++i) {
       sum += residual[i];
-      if (residual[i] == 1 && is_zero_row(unit, i)) {
+      if (residual[i] == 1 && is_zero(i)) {
         ++result.zero_rows;
       } else {
         ++result.sizes.data_ptr<std::int64_t>()[label[i]];

@@ -18,17 +18,21 @@ namespace {
 constexpr std::int64_t kHeldBytes = std::int64_t{128} << 20;
 constexpr double kHeldShare = 0.125;
 constexpr std::int64_t kDearFeatures = 64;
+// On a device rows are dear to bring there; its memory is not asked for.
+constexpr std::int64_t kHeldOnDevice = std::int64_t{4} << 30;
 
 }  // namespace
 
-RunRows::RunRows(const Communicator& world, const ClusteringRunOptions& options)
-    : world_(world),
+RunRows::RunRows(const Placement& placement, const ClusteringRunOptions& options)
+    : placement_(placement),
+      world_(placement.control()),
       options_(options),
       type_(options.clustering.precision),
-      source_(open_sample_sources(world, options.data)),
-      partition_(source_->rows(), world.size()),
+      source_(open_sample_sources(world_, options.data)),
+      partition_(source_->rows(), world_.size()),
       sample_shape_(source_->row_shape()),
-      raw_(std::make_unique<FileRows>(*source_, partition_.range(world.rank()), options.scale)) {
+      raw_(std::make_unique<FileRows>(*source_, partition_.range(world_.rank()), options.scale)),
+      placed_(std::make_unique<RowsOnDevice>(*raw_, placement)) {
   on_all_ranks(world_, [&] {
     const std::int64_t clusters = options_.clustering.clusters;
     if (clusters > partition_.rows()) {
@@ -42,8 +46,8 @@ RunRows::RunRows(const Communicator& world, const ClusteringRunOptions& options)
   });
 }
 
-torch::Tensor RunRows::hold(const RowProvider& rows) const {
-  auto held = torch::empty({rows.rows(), rows.features()}, type_);
+torch::Tensor RunRows::hold(const RowProvider& rows, const Placement& placement) const {
+  auto held = torch::empty({rows.rows(), rows.features()}, placement.options(type_));
   RowStream(world_, rows, {.type = type_}).for_each_piece([&](const RowPiece& piece) {
     held.narrow(0, piece.range.begin, piece.range.size()).copy_(piece.rows);
   });
@@ -56,30 +60,34 @@ double RunRows::typical_length() const {
                                 options_.clustering.seed, "lengths");
   double sum = 0;
   on_all_ranks(world_, [&] {
-    sum =
-        features_->read_at(own_positions(partition_.range(world_.rank()), sample), torch::kFloat64)
-            .square()
-            .sum()
-            .item<double>();
+    const auto own =
+        features_->read_at(own_positions(partition_.range(world_.rank()), sample), torch::kFloat64);
+    sum = placement_.to_host(own.square().sum(), "checks").item<double>();
   });
   return std::sqrt(all_reduce(world_, sum) / static_cast<double>(sample.size()));
 }
 
 void RunRows::make_unit_rows(SubspaceModel& model) {
-  features_ = std::make_unique<FeatureRows>(*raw_, partition_.range(world_.rank()).begin, model);
+  features_ = std::make_unique<FeatureRows>(*placed_, partition_.range(world_.rank()).begin, model,
+                                            placement_);
   if (options_.affine && model.constant == 0) {
     model.constant = typical_length();
   }
-  streamed_ = std::make_unique<UnitRows>(*features_, model.constant);
+  streamed_ = std::make_unique<UnitRows>(*features_, model.constant, placement_);
   const std::int64_t bytes = partition_.block() * streamed_->features() *
                              static_cast<std::int64_t>(torch::elementSize(type_));
   const bool dear = raw_->features() >= kDearFeatures;
   const double spare = dear ? available_memory_per_rank(world_) * kHeldShare : 0;
-  held_ = bytes <= std::max(kHeldBytes, static_cast<std::int64_t>(spare));
+  held_ =
+      bytes <= (placement_.on_device() ? kHeldOnDevice
+                                       : std::max(kHeldBytes, static_cast<std::int64_t>(spare)));
   unit_ = streamed_.get();
   if (held_) {
-    in_memory_ = std::make_unique<MemoryRows>(hold(*streamed_));
+    in_memory_ = std::make_unique<MemoryRows>(hold(*streamed_, placement_), placement_);
     unit_ = in_memory_.get();
+  }
+  if (placement_.on_device()) {
+    unit_on_host_ = std::make_unique<RowsOnHost>(*unit_, placement_);
   }
   require_room(unit_->features());
 }

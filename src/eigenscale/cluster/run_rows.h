@@ -11,6 +11,7 @@
 #include "eigenscale/cluster/unit_rows.h"
 #include "eigenscale/comm/communicator.h"
 #include "eigenscale/core/row_partition.h"
+#include "eigenscale/data/device_rows.h"
 #include "eigenscale/data/row_provider.h"
 #include "eigenscale/data/sample_source.h"
 
@@ -20,8 +21,9 @@ namespace eigenscale {
 /// rows, and once the model says how, unit rows of features. Borrows communicator, options, model.
 class RunRows {
  public:
-  /// [collective] Opens the files. InputError (agreed) for what cannot be clustered.
-  RunRows(const Communicator& world, const ClusteringRunOptions& options);
+  /// [collective] Opens the files. Unit rows will lie as `placement` says. InputError (agreed) for
+  /// what cannot be clustered.
+  RunRows(const Placement& placement, const ClusteringRunOptions& options);
 
   const RowPartition& partition() const { return partition_; }
   /// Of one sample, as the files have it.
@@ -29,7 +31,7 @@ class RunRows {
   /// This rank's, as the files have them, scaled.
   const RowProvider& raw() const { return *raw_; }
   /// [collective] All raw rows of this rank in memory, in the precision of the run.
-  torch::Tensor hold_raw() const { return hold(*raw_); }
+  torch::Tensor hold_raw() const { return hold(*raw_, world_); }
 
   /// [local] Subspaces must be smaller than the space: InputError, which counts as agreed, for rows
   /// of so few features.
@@ -40,14 +42,17 @@ class RunRows {
   /// has few of them, and more where they are dear to make.
   void make_unit_rows(SubspaceModel& model);
   const RowProvider& unit() const { return *unit_; }
+  /// The same on the host, for what works on a sample of them.
+  const RowProvider& unit_on_host() const { return unit_on_host_ ? *unit_on_host_ : *unit_; }
   bool held() const { return held_; }
   /// [local] What a rank has of them in memory, labels and residuals included.
   std::int64_t bytes_of_rank() const;
 
  private:
-  torch::Tensor hold(const RowProvider& rows) const;
+  torch::Tensor hold(const RowProvider& rows, const Placement& placement) const;
   double typical_length() const;
 
+  Placement placement_;
   const Communicator& world_;
   const ClusteringRunOptions& options_;
   torch::ScalarType type_;
@@ -55,10 +60,12 @@ class RunRows {
   RowPartition partition_;
   std::vector<std::int64_t> sample_shape_;
   std::unique_ptr<FileRows> raw_;
+  std::unique_ptr<RowsOnDevice> placed_;
   std::unique_ptr<FeatureRows> features_;
   std::unique_ptr<UnitRows> streamed_;
   std::unique_ptr<MemoryRows> in_memory_;
   const RowProvider* unit_ = nullptr;
+  std::unique_ptr<RowsOnHost> unit_on_host_;  ///< null where they are there already
   bool held_ = false;
 };
 

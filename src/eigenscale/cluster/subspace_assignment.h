@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "eigenscale/comm/placement.h"
+
 namespace eigenscale {
 
 /// Where rows belong, a piece of m rows at a time: written by SubspaceAssigner.
@@ -24,14 +26,22 @@ struct RowAssignment {
 class SubspaceAssigner {
  public:
   static constexpr std::int64_t kBlock = 512;
+  /// On a device, which does more at once.
+  static constexpr std::int64_t kDeviceBlock = 4096;
 
   /// [local] `bases` is K x d x s, of the rows' type.
   explicit SubspaceAssigner(const torch::Tensor& bases);
+  /// [local] For rows that lie as `placement` says; `bases` are on the host.
+  SubspaceAssigner(const Placement& placement, const torch::Tensor& bases);
 
-  /// [local] `rows` is m x d, contiguous; the first has the global index `first`.
+  /// [local] `rows` is m x d, contiguous; the first has the global index `first`. The result lies
+  /// where the rows do.
   void assign(const torch::Tensor& rows, std::int64_t first, const RowAssignment& result) const;
 
  private:
+  void assign_block(const torch::Tensor& products, const RowAssignment& result) const;
+
+  bool on_device_ = false;
   std::int64_t clusters_;
   std::int64_t features_;
   std::int64_t dimension_;

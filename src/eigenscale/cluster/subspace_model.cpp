@@ -177,20 +177,35 @@ FeatureRows::FeatureRows(const RowProvider& rows, std::int64_t first_row,
     : RowProvider(rows.rows(), features_of(rows, model)),
       rows_(rows),
       first_row_(first_row),
-      model_(model) {}
+      model_(model),
+      encoder_(model.encoder) {}
+
+FeatureRows::FeatureRows(const RowProvider& rows, std::int64_t first_row,
+                         const SubspaceModel& model, const Placement& placement)
+    : FeatureRows(rows, first_row, model) {
+  if (!placement.on_device()) {
+    return;
+  }
+  device_ = placement;
+  if (model.encoder) {
+    encoder_ = autoencoder_at(placement, model.encoder);
+  }
+}
 
 torch::Tensor FeatureRows::map(const torch::Tensor& block) const {
   auto mapped = block;
   if (model_.directions.defined()) {
     if (!directions_.defined() || directions_.scalar_type() != block.scalar_type()) {
-      directions_ = model_.directions.to(block.scalar_type());
+      const auto from =
+          device_ ? device_->to_device(model_.directions, "directions") : model_.directions;
+      directions_ = from.to(block.scalar_type());
     }
     mapped = block.mm(directions_);
   }
-  if (!model_.encoder) {
+  if (!encoder_) {
     return mapped;
   }
-  const auto encoded = model_.encoder->encode(mapped.to(model_.encoder->precision()));
+  const auto encoded = encoder_->encode(mapped.to(encoder_->precision()));
   return encoded.to(block.scalar_type());
 }
 
@@ -200,7 +215,7 @@ torch::Tensor FeatureRows::read(RowRange range, torch::ScalarType type) const {
     return rows;
   }
   const torch::NoGradGuard no_grad;
-  auto result = torch::empty({range.size(), features()}, type);
+  auto result = torch::empty({range.size(), features()}, rows.options());
   const std::int64_t first = first_row_ + range.begin;
   const std::int64_t end = first_row_ + range.end;
   for (std::int64_t begin = first; begin < end;) {
@@ -235,10 +250,14 @@ torch::Tensor FeatureRows::read_at(const std::vector<std::int64_t>& positions,
     chosen.push_back(i);
     places.push_back(index % kBlock);
   }
-  auto result = torch::empty({rows.size(0), features()}, type);
+  auto result = torch::empty({rows.size(0), features()}, rows.options());
   for (const auto& [number, members] : blocks) {
-    const auto chosen = torch::tensor(members.first, torch::kInt64);
-    const auto places = torch::tensor(members.second, torch::kInt64);
+    const auto numbers = [&](const std::vector<std::int64_t>& values) {
+      const auto host = torch::tensor(values, torch::kInt64);
+      return device_ ? device_->to_device(host, "row numbers") : host;
+    };
+    const auto chosen = numbers(members.first);
+    const auto places = numbers(members.second);
     auto block = torch::zeros({kBlock, rows.size(1)}, rows.options());
     block.index_copy_(0, places, rows.index_select(0, chosen));
     result.index_copy_(0, chosen, map(block).index_select(0, places));

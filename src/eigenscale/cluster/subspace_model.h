@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "eigenscale/comm/placement.h"
 #include "eigenscale/data/row_provider.h"
 #include "eigenscale/nn/autoencoder.h"
 
@@ -46,6 +48,9 @@ class FeatureRows final : public RowProvider {
  public:
   /// `first_row` is the global index of the provider's first row.
   FeatureRows(const RowProvider& rows, std::int64_t first_row, const SubspaceModel& model);
+  /// Of rows that lie as `placement` says. The model, on the host, is taken there as it is now.
+  FeatureRows(const RowProvider& rows, std::int64_t first_row, const SubspaceModel& model,
+              const Placement& placement);
   torch::Tensor read(RowRange range, torch::ScalarType type) const override;
   /// Every block that holds one of the rows is mapped once.
   torch::Tensor read_at(const std::vector<std::int64_t>& positions,
@@ -59,7 +64,9 @@ class FeatureRows final : public RowProvider {
   const RowProvider& rows_;
   std::int64_t first_row_;
   const SubspaceModel& model_;
-  mutable torch::Tensor directions_;  // the model's, in the type that was last asked for
+  std::optional<Placement> device_;       // where it is one
+  std::shared_ptr<Autoencoder> encoder_;  // the model's, where the rows are
+  mutable torch::Tensor directions_;      // the same, in the type that was last asked for
 };
 
 }  // namespace eigenscale

@@ -1,6 +1,7 @@
 #include "eigenscale/cluster/subspace_refinement.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -12,6 +13,7 @@
 #include "eigenscale/cluster/subspace_sums.h"
 #include "eigenscale/cluster/unit_rows.h"
 #include "eigenscale/core/random.h"
+#include "eigenscale/data/device_rows.h"
 #include "eigenscale/data/row_placement.h"
 #include "eigenscale/data/row_stream.h"
 
@@ -35,19 +37,20 @@ torch::Tensor extend(const torch::Tensor& bases, std::int64_t columns) {
 
 class Refiner {
  public:
-  Refiner(const Communicator& communicator, const RowProvider& rows, const RefinementProgress& from,
+  Refiner(const Placement& placement, const RowProvider& rows, const RefinementProgress& from,
           const RefinementOptions& options)
-      : communicator_(communicator),
+      : placement_(placement),
+        communicator_(placement.control()),
         rows_(rows),
-        stream_(communicator, rows, {.type = from.bases.scalar_type()}),
-        first_row_(place_rows(communicator, rows.rows()).first),
+        stream_(communicator_, rows, {.type = from.bases.scalar_type()}),
+        first_row_(place_rows(communicator_, rows.rows()).first),
         clusters_(from.bases.size(0)),
         features_(from.bases.size(1)),
         dimension_(from.bases.size(2)),
         options_(options),
         moments_(!options.iterate && SubspaceSums::by_moments(clusters_, features_)),
-        keep_rows_(moments_ &&
-                   SubspaceSums::by_rows(communicator, stream_.rows(), clusters_, features_)) {
+        keep_rows_(moments_ && !placement.on_device() &&
+                   SubspaceSums::by_rows(communicator_, stream_.rows(), clusters_, features_)) {
     result_.bases = from.bases;
     result_.passes = from.passes;
     if (!moments_) {
@@ -55,8 +58,8 @@ class Refiner {
                         ? from.directions
                         : extend(from.bases, iterated_columns(features_, dimension_));
     }
-    result_.labels = torch::full({rows.rows()}, -1, torch::kInt64);
-    result_.residuals = torch::zeros({rows.rows()}, torch::kFloat32);
+    result_.labels = torch::full({rows.rows()}, -1, placement.options(torch::kInt64));
+    result_.residuals = torch::zeros({rows.rows()}, placement.options(torch::kFloat32));
     if (from.labelling_bases.defined()) {
       label(from.labelling_bases);
     }
@@ -89,6 +92,8 @@ class Refiner {
       if (done) {
         result_.objective = report.objective;
         result_.residuals.masked_fill_(result_.residuals == kTakesNoPart, 1);
+        result_.labels = placement_.to_host(result_.labels, "labels");
+        result_.residuals = placement_.to_host(result_.residuals, "residuals");
         return std::move(result_);
       }
     }
@@ -101,7 +106,7 @@ class Refiner {
 
   /// Labels of all rows by `bases`, as a pass with them has left them.
   void label(const torch::Tensor& bases) {
-    const SubspaceAssigner assigner(bases);
+    const SubspaceAssigner assigner(placement_, bases);
     stream_.for_each_piece([&](const RowPiece& piece) {
       const auto own = [&](const torch::Tensor& all) {
         return all.narrow(0, piece.range.begin, piece.range.size());
@@ -111,67 +116,104 @@ class Refiner {
     });
   }
 
+  /// What a pass counts, doubles where the rows lie.
+  struct Totals {
+    torch::Tensor sizes;    ///< rows of each cluster
+    torch::Tensor numbers;  ///< objective, rows that changed, rows of zeros
+  };
+
+  /// Takes the labels of a piece of rows and counts.
+  void take(const torch::Tensor& rows, const torch::Tensor& labels, const torch::Tensor& old_labels,
+            const torch::Tensor& residuals, const Totals& totals) const {
+    auto* old = old_labels.data_ptr<std::int64_t>();
+    const auto* now = labels.data_ptr<std::int64_t>();
+    auto* residual = residuals.data_ptr<float>();
+    auto* numbers = totals.numbers.data_ptr<double>();
+    auto* sizes = totals.sizes.data_ptr<double>();
+    for (std::int64_t i = 0; i < rows.size(0); ++i) {
+      numbers[1] += old[i] != now[i] ? 1 : 0;
+      old[i] = now[i];
+      numbers[0] += residual[i];
+      // Only such a row can be zero, and then takes no part.
+      if (residual[i] == 1 && is_zero_row(rows, i)) {
+        numbers[2] += 1;
+        residual[i] = kTakesNoPart;  // nor may a starved cluster take it
+      } else {
+        sizes[now[i]] += 1;
+      }
+    }
+  }
+
+  /// The same on a device.
+  void take_on_device(const torch::Tensor& rows, const torch::Tensor& labels,
+                      torch::Tensor old_labels, torch::Tensor residuals,
+                      const Totals& totals) const {
+    const auto zero = zero_rows_on_device(rows, residuals);
+    const auto begin =
+        sort_on_device(torch::where(zero, torch::full_like(labels, clusters_), labels), clusters_)
+            .begin;
+    torch::Tensor(totals.sizes).add_(begin.diff());
+    torch::Tensor(totals.numbers)
+        .add_(torch::stack({residuals.sum(torch::kFloat64),
+                            (old_labels != labels).sum().to(torch::kFloat64),
+                            zero.sum().to(torch::kFloat64)}));
+    old_labels.copy_(labels);
+    residuals.masked_fill_(zero, kTakesNoPart);
+  }
+
+  SubspaceSums empty_sums() const {
+    return placement_.on_device() ? SubspaceSums(placement_, clusters_, features_, directions_)
+                                  : SubspaceSums(clusters_, features_, directions_, keep_rows_);
+  }
+
   /// Assigns all rows by the present bases and adds up the sums of the next.
   std::pair<SubspaceSums, RefinementPass> walk(std::int64_t pass) {
-    SubspaceSums sums(clusters_, features_, directions_, keep_rows_);
-    const SubspaceAssigner assigner(result_.bases);
-    auto sizes = torch::zeros({clusters_}, torch::kFloat64);
-    double objective = 0;
-    std::int64_t changed = 0;
-    std::int64_t zeros = 0;
+    auto sums = empty_sums();
+    const SubspaceAssigner assigner(placement_, result_.bases);
+    const auto wide = placement_.options(torch::kFloat64);
+    const Totals totals{torch::zeros({clusters_}, wide), torch::zeros({3}, wide)};
     stream_.for_each_piece([&](const RowPiece& piece) {
       const std::int64_t count = piece.range.size();
       const auto rows = piece.rows.contiguous();
-      auto residuals = result_.residuals.narrow(0, piece.range.begin, count);
-      const auto labels = torch::empty({count}, torch::kInt64);
+      const auto old_labels = result_.labels.narrow(0, piece.range.begin, count);
+      const auto residuals = result_.residuals.narrow(0, piece.range.begin, count);
+      const auto labels = torch::empty({count}, placement_.options(torch::kInt64));
       assigner.assign(rows, first_row_ + piece.range.begin, {labels, residuals});
-      auto* old = result_.labels.data_ptr<std::int64_t>() + piece.range.begin;
-      const auto* now = labels.data_ptr<std::int64_t>();
-      auto* residual = residuals.data_ptr<float>();
-      for (std::int64_t i = 0; i < count; ++i) {
-        changed += old[i] != now[i] ? 1 : 0;
-        old[i] = now[i];
-        objective += residual[i];
-        // Only such a row can be zero, and then takes no part.
-        if (residual[i] == 1 && is_zero_row(rows, i)) {
-          ++zeros;
-          residual[i] = kTakesNoPart;  // nor may a starved cluster take it
-        } else {
-          sizes.data_ptr<double>()[now[i]] += 1;
-        }
+      if (placement_.on_device()) {
+        take_on_device(rows, labels, old_labels, residuals, totals);
+      } else {
+        take(rows, labels, old_labels, residuals, totals);
       }
       sums.add(rows, labels);
     });
-    reduce(sums, sizes, objective, changed, zeros);
-    return {
-        std::move(sums),
-        {.pass = pass,
-         .objective = objective / static_cast<double>(std::max<std::int64_t>(1, stream_.rows())),
-         .changed = static_cast<double>(changed) /
-                    static_cast<double>(std::max<std::int64_t>(1, stream_.rows()))}};
+    const auto numbers = reduce(sums, totals);
+    const auto count = static_cast<double>(std::max<std::int64_t>(1, stream_.rows()));
+    return {std::move(sums),
+            {.pass = pass, .objective = numbers[0] / count, .changed = numbers[1] / count}};
   }
 
-  /// The one sum over ranks of a pass.
-  void reduce(const SubspaceSums& sums, const torch::Tensor& sizes, double& objective,
-              std::int64_t& changed, std::int64_t& zeros) {
-    const auto scalars = torch::tensor(
-        {objective, static_cast<double>(changed), static_cast<double>(zeros)}, torch::kFloat64);
+  /// The one sum over ranks of a pass. Returns the numbers of the totals.
+  std::array<double, 3> reduce(const SubspaceSums& sums, const Totals& totals) {
     const auto flat = sums.values().view({-1});
-    auto all = torch::cat({flat, sizes, scalars});
-    communicator_.all_reduce(all);
+    auto all = torch::cat({flat, totals.sizes, totals.numbers});
+    placement_.data().all_reduce(all);
     flat.copy_(all.narrow(0, 0, flat.numel()));
-    result_.sizes = all.narrow(0, flat.numel(), clusters_).to(torch::kInt64);
-    const auto* totals = all.data_ptr<double>() + flat.numel() + clusters_;
-    objective = totals[0];
-    changed = static_cast<std::int64_t>(totals[1]);
-    zeros = static_cast<std::int64_t>(totals[2]);
-    result_.zero_rows = zeros;
+    const auto counted =
+        placement_.to_host(all.narrow(0, flat.numel(), clusters_ + 3), "totals of a pass");
+    result_.sizes = counted.narrow(0, 0, clusters_).to(torch::kInt64);
+    const auto* numbers = counted.data_ptr<double>() + clusters_;
+    result_.zero_rows = static_cast<std::int64_t>(numbers[2]);
+    return {numbers[0], numbers[1], numbers[2]};
   }
 
   /// Takes the next bases; returns the number of clusters that had too few rows.
   std::int64_t update(torch::Tensor next) {
-    const auto starved = refill_starved_clusters(
-        communicator_, rows_, first_row_, result_.residuals, result_.sizes, dimension_, next);
+    std::int64_t starved = 0;
+    if ((result_.sizes < dimension_).any().item<bool>()) {
+      starved = refill_starved_clusters(communicator_, RowsOnHost(rows_, placement_), first_row_,
+                                        placement_.to_host(result_.residuals, "residuals"),
+                                        result_.sizes, dimension_, next);
+    }
     result_.bases = next.narrow(2, 0, dimension_).to(result_.bases.scalar_type()).contiguous();
     if (!moments_) {
       directions_ = next;
@@ -179,6 +221,7 @@ class Refiner {
     return starved;
   }
 
+  Placement placement_;
   const Communicator& communicator_;
   const RowProvider& rows_;
   RowStream stream_;
@@ -193,17 +236,17 @@ class Refiner {
 
 }  // namespace
 
-Refinement refine_subspaces(const Communicator& communicator, const RowProvider& rows,
+Refinement refine_subspaces(const Placement& placement, const RowProvider& rows,
                             const torch::Tensor& bases, const RefinementOptions& options) {
   RefinementProgress start;
   start.bases = bases;
-  return Refiner(communicator, rows, start, options).run({});
+  return Refiner(placement, rows, start, options).run({});
 }
 
-Refinement refine_subspaces(const Communicator& communicator, const RowProvider& rows,
+Refinement refine_subspaces(const Placement& placement, const RowProvider& rows,
                             const RefinementProgress& from, const RefinementOptions& options,
                             const std::function<void(const RefinementProgress&)>& on_pass) {
-  return Refiner(communicator, rows, from, options).run(on_pass);
+  return Refiner(placement, rows, from, options).run(on_pass);
 }
 
 torch::Tensor fit_subspaces(const Communicator& communicator, const RowProvider& rows,

@@ -6,7 +6,7 @@
 #include <functional>
 #include <vector>
 
-#include "eigenscale/comm/communicator.h"
+#include "eigenscale/comm/placement.h"
 #include "eigenscale/data/row_provider.h"
 
 namespace eigenscale {
@@ -60,18 +60,18 @@ struct Refinement {
 
 /// [collective] Alternates, in one pass over the rows of all ranks each, the assignment of rows to
 /// K subspaces and the subspaces' update (k-subspaces: Bradley and Mangasarian 2000; Tseng 2000).
-/// `rows` are this rank's unit rows or zeros (UnitRows), `bases` the start, K x d x s in the
-/// precision of the work. A pass is one sum over ranks; a cluster with fewer than s rows takes
-/// those with the largest residuals. Rows are read again in every pass; held are 12 bytes a row.
-/// InputError (agreed) as RowStream.
-Refinement refine_subspaces(const Communicator& communicator, const RowProvider& rows,
+/// `rows` are this rank's unit rows or zeros (UnitRows), lying as `placement` says, `bases` the
+/// start, K x d x s in the precision of the work. What comes out is on the host. A pass is one sum
+/// over ranks; a cluster with fewer than s rows takes those with the largest residuals. Rows are
+/// read again in every pass; held are 12 bytes a row. InputError (agreed) as RowStream.
+Refinement refine_subspaces(const Placement& placement, const RowProvider& rows,
                             const torch::Tensor& bases, const RefinementOptions& options);
 
 /// [collective] The same, going on from where an earlier one stood: one more pass makes the labels
 /// of its last one again. On as many ranks it ends as if nothing had been between, to the bit.
 /// `on_pass` sees every pass on all ranks, and may end the refinement by an exception on all of
 /// them.
-Refinement refine_subspaces(const Communicator& communicator, const RowProvider& rows,
+Refinement refine_subspaces(const Placement& placement, const RowProvider& rows,
                             const RefinementProgress& from, const RefinementOptions& options,
                             const std::function<void(const RefinementProgress&)>& on_pass);
 

@@ -58,6 +58,25 @@ SubspaceSums::SubspaceSums(std::int64_t clusters, std::int64_t features, torch::
                             directions_.defined() ? directions_.size(2) : features},
                            torch::kFloat64)) {}
 
+SubspaceSums::SubspaceSums(const Placement& placement, std::int64_t clusters, std::int64_t features,
+                           const torch::Tensor& directions)
+    : clusters_(clusters),
+      features_(features),
+      directions_(directions.defined() ? placement.to_device(directions, "bases") : directions),
+      keep_rows_(false),
+      values_(
+          torch::zeros({clusters, features, directions.defined() ? directions.size(2) : features},
+                       placement.options(torch::kFloat64))) {
+  if (placement.on_device()) {
+    device_ = placement;
+  }
+}
+
+SortedLabels sort_on_device(const torch::Tensor& labels, std::int64_t clusters) {
+  const auto [sorted, order] = torch::sort(labels, /*stable=*/true, 0, false);
+  return {order, torch::searchsorted(sorted, torch::arange(clusters + 1, labels.options()))};
+}
+
 bool SubspaceSums::by_rows(const Communicator& communicator, std::int64_t rows,
                            std::int64_t clusters, std::int64_t features) {
   return communicator.size() == 1 && rows < clusters * features && by_moments(clusters, features);
@@ -70,6 +89,10 @@ bool SubspaceSums::by_moments(std::int64_t clusters, std::int64_t features) {
 void SubspaceSums::add(const torch::Tensor& rows, const torch::Tensor& labels) {
   const TraceSpan span("sum products");
   const torch::NoGradGuard no_grad;
+  if (device_) {
+    add_on_device(rows, labels);
+    return;
+  }
   const auto* label = labels.data_ptr<std::int64_t>();
   if (keep_rows_) {
     kept_rows_.push_back(rows);
@@ -118,6 +141,20 @@ void SubspaceSums::add_sorted(const torch::Tensor& rows, const std::int64_t* lab
   }
 }
 
+void SubspaceSums::add_on_device(const torch::Tensor& rows, const torch::Tensor& labels) {
+  const auto sorted = sort_on_device(labels, clusters_);
+  const auto in_order = rows.index_select(0, sorted.order);
+  const auto begin = device_->to_host(sorted.begin, "cluster sizes");
+  for (std::int64_t k = 0; k < clusters_; ++k) {
+    const auto last = begin[k + 1].item<std::int64_t>();
+    for (auto first = begin[k].item<std::int64_t>(); first < last; first += kSummedRows) {
+      const auto some = in_order.narrow(0, first, std::min(kSummedRows, last - first));
+      values_[k].add_(some.t().mm(
+          directions_.defined() ? some.mm(directions_[k].to(rows.scalar_type())) : some));
+    }
+  }
+}
+
 /// R^T R and R R^T have the same eigenvalues; of the smaller one the vectors u lead to R^T u / |R^T
 /// u|.
 void SubspaceSums::leading_of_rows(const torch::Tensor& rows, torch::Tensor basis,
@@ -149,6 +186,9 @@ SubspaceSums::Directions SubspaceSums::directions(const Communicator& communicat
   const RowRange own = dealt.range(communicator.rank());
   energies = directions_.defined() ? values_.size(2)
                                    : std::clamp(energies, columns, std::max(columns, features_));
+  const auto own_values =
+      device_ ? device_->to_host(values_.narrow(0, own.begin, own.size()), "moments")
+              : values_.narrow(0, own.begin, keep_rows_ ? 0 : own.size());
   // Bases and spectra travel together.
   auto packed = torch::zeros({own.size(), features_ * columns + energies}, torch::kFloat64);
   on_all_ranks(
@@ -168,11 +208,11 @@ SubspaceSums::Directions SubspaceSums::directions(const Communicator& communicat
                             basis, spectrum);
           } else if (directions_.defined()) {
             // The left singular vectors of Y = G V span what G V spans, the largest images first.
-            const auto [u, s, v] = torch::linalg_svd(values_[k], false);
+            const auto [u, s, v] = torch::linalg_svd(own_values[k - own.begin], false);
             basis.copy_(u.narrow(1, 0, columns));
             spectrum.copy_(s);
           } else {
-            auto moments = values_[k].clone();
+            auto moments = own_values[k - own.begin].clone();
             mirror_lower(moments);
             const auto eigen = symmetric_eigen(moments, energies);
             basis.copy_(eigen.vectors.narrow(1, 0, columns));

@@ -3,11 +3,20 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
-#include "eigenscale/comm/communicator.h"
+#include "eigenscale/comm/placement.h"
 
 namespace eigenscale {
+
+/// [local] Of labels on a device (int64, 0 to K): what sorts them, keeping the order of equals, and
+/// where each of 0 to K begins then, K + 1 numbers.
+struct SortedLabels {
+  torch::Tensor order;
+  torch::Tensor begin;
+};
+SortedLabels sort_on_device(const torch::Tensor& labels, std::int64_t clusters);
 
 /// Adds up what the next bases of K subspaces are made of, from labelled unit rows:
 ///
@@ -28,6 +37,9 @@ class SubspaceSums {
   /// [local] `directions` is K x d x c, V_k; undefined: moments, or kept rows if `keep_rows`.
   SubspaceSums(std::int64_t clusters, std::int64_t features, torch::Tensor directions = {},
                bool keep_rows = false);
+  /// [local] Of rows that lie as `placement` says, where the sums lie, too. No rows are kept.
+  SubspaceSums(const Placement& placement, std::int64_t clusters, std::int64_t features,
+               const torch::Tensor& directions);
 
   /// [local] Whether K subspaces of d features are updated by moments.
   static bool by_moments(std::int64_t clusters, std::int64_t features);
@@ -58,10 +70,12 @@ class SubspaceSums {
   template <typename Scalar>
   void add_few_features(const torch::Tensor& rows, const std::int64_t* labels);
   void add_sorted(const torch::Tensor& rows, const std::int64_t* labels);
+  void add_on_device(const torch::Tensor& rows, const torch::Tensor& labels);
 
   void leading_of_rows(const torch::Tensor& rows, torch::Tensor basis,
                        torch::Tensor spectrum) const;
 
+  std::optional<Placement> device_;  // where it is one
   std::int64_t clusters_;
   std::int64_t features_;
   torch::Tensor directions_;

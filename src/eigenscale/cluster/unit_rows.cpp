@@ -9,6 +9,9 @@
 namespace eigenscale {
 namespace {
 
+constexpr const char* kNotFinite =
+    "the features of a row are not finite; rescale the data by --scale";
+
 /// A row whose squared length over- or underflows, or is zero (false).
 template <typename Scalar>
 bool scale_unusual_row(Scalar* row, std::int64_t features) {
@@ -19,7 +22,7 @@ bool scale_unusual_row(Scalar* row, std::int64_t features) {
     largest = std::max(largest, std::abs(static_cast<double>(row[j])));
   }
   if (!finite) {
-    throw NumericalError("the features of a row are not finite; rescale the data by --scale");
+    throw NumericalError(kNotFinite);
   }
   if (largest == 0) {
     return false;
@@ -84,10 +87,33 @@ bool is_zero_row(const torch::Tensor& rows, std::int64_t i) {
              : all_zero(rows.data_ptr<float>() + i * rows.size(1));
 }
 
+void scale_to_unit_rows_on_device(const Placement& placement, torch::Tensor& rows) {
+  const auto wide = rows.to(torch::kFloat64);
+  // Where the squared length over- or underflows, that of the row divided by its largest number.
+  const auto largest = wide.abs().amax(1, /*keepdim=*/true);
+  const auto scaled = wide / torch::where(largest > 0, largest, torch::ones_like(largest));
+  const auto length = scaled.square().sum(1, /*keepdim=*/true).sqrt();
+  rows.copy_(scaled / torch::where(length > 0, length, torch::ones_like(length)));
+  if (!placement.to_host(largest.isfinite().all(), "checks").item<bool>()) {
+    throw NumericalError(kNotFinite);
+  }
+}
+
+torch::Tensor zero_rows_on_device(const torch::Tensor& rows, const torch::Tensor& residuals) {
+  return (residuals == 1).logical_and_((rows == 0).all(1));
+}
+
 UnitRows::UnitRows(const RowProvider& rows, double constant)
     : RowProvider(rows.rows(), rows.features() + (constant != 0 ? 1 : 0)),
       rows_(rows),
       constant_(constant) {}
+
+UnitRows::UnitRows(const RowProvider& rows, double constant, const Placement& placement)
+    : UnitRows(rows, constant) {
+  if (placement.on_device()) {
+    device_ = placement;
+  }
+}
 
 torch::Tensor UnitRows::read(RowRange range, torch::ScalarType type) const {
   return unit(rows_.read(range, type));
@@ -99,12 +125,16 @@ torch::Tensor UnitRows::read_at(const std::vector<std::int64_t>& positions,
 }
 
 torch::Tensor UnitRows::unit(const torch::Tensor& rows) const {
-  auto result = torch::empty({rows.size(0), features()}, rows.scalar_type());
+  auto result = torch::empty({rows.size(0), features()}, rows.options());
   result.narrow(1, 0, rows_.features()).copy_(rows);
   if (constant_ != 0) {
     result.select(1, rows_.features()).fill_(constant_);
   }
-  scale_to_unit_rows(result);
+  if (device_) {
+    scale_to_unit_rows_on_device(*device_, result);
+  } else {
+    scale_to_unit_rows(result);
+  }
   return result;
 }
 

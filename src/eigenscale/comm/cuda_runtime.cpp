@@ -186,6 +186,10 @@ class CudaRuntime final : public DeviceRuntime {
                                cuda(stream)),
                "cudaMemcpyAsync");
   }
+  void copy_to_host(const torch::Tensor& to, const torch::Tensor& from,
+                    DeviceStream stream) override {
+    copy(to, from, stream);
+  }
 
   NcclId make_id() override {
     ncclUniqueId id{};

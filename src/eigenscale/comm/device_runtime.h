@@ -64,8 +64,11 @@ class DeviceRuntime {
   /// [local] The tensor's memory is not given to others before the stream has done what was
   /// enqueued so far, even if the tensor goes.
   virtual void keep(const torch::Tensor& tensor, DeviceStream stream) = 0;
-  /// [local] Between host (page-locked) and device, on the stream.
+  /// [local] From the host's memory (page-locked), on the stream.
   virtual void copy(const torch::Tensor& to, const torch::Tensor& from, DeviceStream stream) = 0;
+  /// [local] The other way.
+  virtual void copy_to_host(const torch::Tensor& to, const torch::Tensor& from,
+                            DeviceStream stream) = 0;
 
   virtual NcclId make_id() = 0;
   /// [local; the ranks meet] Begins to; `settled` says when they have.

@@ -1,6 +1,7 @@
 #include "eigenscale/comm/device_transfer.h"
 
 #include <chrono>
+#include <string>
 #include <thread>
 
 #include "eigenscale/core/errors.h"
@@ -8,6 +9,15 @@
 #include "eigenscale/core/trace.h"
 
 namespace eigenscale {
+namespace {
+
+void count_transfer(const char* direction, const char* site, const torch::Tensor& tensor) {
+  const std::string name = std::string("transfers.") + direction + "." + site;
+  count(name + ".bytes", static_cast<std::int64_t>(tensor.nbytes()));
+  count(name + ".calls", 1);
+}
+
+}  // namespace
 
 DeviceTransfer::DeviceTransfer(DeviceRuntime& runtime, torch::Device device)
     : runtime_(runtime), device_(device), stream_(runtime.make_stream()) {}
@@ -30,7 +40,13 @@ std::shared_ptr<void> DeviceTransfer::event() {
           [runtime = &runtime_](DeviceEvent made) { runtime->free_event(made); }};
 }
 
-DeviceTransfer::Arriving DeviceTransfer::start(const torch::Tensor& host) {
+void DeviceTransfer::wait_for_current() {
+  const auto now = event();
+  runtime_.record(now.get(), runtime_.current_stream());
+  runtime_.wait(stream_, now.get());
+}
+
+DeviceTransfer::Arriving DeviceTransfer::start(const torch::Tensor& host, const char* site) {
   if (device_.has_index()) {
     runtime_.use_device(device_.index());  // this may be another thread's first call
   }
@@ -40,9 +56,7 @@ DeviceTransfer::Arriving DeviceTransfer::start(const torch::Tensor& host) {
   const auto source = device_.is_cuda() ? contiguous.pin_memory() : contiguous;
   result.tensor = torch::empty(host.sizes(), host.options().device(device_));
   // The new tensor's memory may have been another's, which the current stream is not done with.
-  const auto free = event();
-  runtime_.record(free.get(), runtime_.current_stream());
-  runtime_.wait(stream_, free.get());
+  wait_for_current();
   if (host.numel() > 0) {
     runtime_.copy(result.tensor, source, stream_);
     runtime_.keep(result.tensor, stream_);  // it may go before it has arrived
@@ -54,13 +68,35 @@ DeviceTransfer::Arriving DeviceTransfer::start(const torch::Tensor& host) {
     std::erase_if(read_, [&](const auto& entry) { return runtime_.done(entry.second.get()); });
     read_.emplace_back(source, result.arrived);
   }
-  count("device.bytes_in", static_cast<std::int64_t>(host.nbytes()));
+  count_transfer("to_device", site, host);
   return result;
 }
 
 torch::Tensor DeviceTransfer::finish(const Arriving& arriving) {
   runtime_.wait(runtime_.current_stream(), arriving.arrived.get());
   return arriving.tensor;
+}
+
+torch::Tensor DeviceTransfer::to_host(const torch::Tensor& tensor, const char* site) {
+  if (device_.has_index()) {
+    runtime_.use_device(device_.index());
+  }
+  const auto source = tensor.detach().contiguous();
+  auto host = torch::empty(
+      source.sizes(), torch::TensorOptions(source.scalar_type()).pinned_memory(device_.is_cuda()));
+  if (source.numel() > 0) {
+    wait_for_current();
+    runtime_.copy_to_host(host, source, stream_);
+    const auto arrived = event();
+    runtime_.record(arrived.get(), stream_);
+    while (!runtime_.done(arrived.get())) {
+      std::this_thread::sleep_for(std::chrono::microseconds(5));
+    }
+    // What is computed next may take the memory.
+    runtime_.wait(runtime_.current_stream(), arrived.get());
+  }
+  count_transfer("to_host", site, source);
+  return host;
 }
 
 }  // namespace eigenscale

@@ -11,8 +11,9 @@
 
 namespace eigenscale {
 
-/// Brings tensors of the host to a device beside what is computed there, on a stream of its own.
-/// One thread may start what another finishes.
+/// Carries tensors between the host and a device, on a stream of its own. All that crosses on
+/// purpose goes through here and is counted by its site: "transfers.to_device.SITE.bytes" and
+/// ".calls", and the same of to_host (core/trace.h). One thread may start what another finishes.
 class DeviceTransfer {
  public:
   /// A tensor on its way.
@@ -27,13 +28,19 @@ class DeviceTransfer {
   DeviceTransfer(const DeviceTransfer&) = delete;
   DeviceTransfer& operator=(const DeviceTransfer&) = delete;
 
-  /// [local] Begins; `host` must not change any more.
-  Arriving start(const torch::Tensor& host);
+  torch::Device device() const { return device_; }
+
+  /// [local] Begins to bring a tensor to the device; `host` must not change any more.
+  Arriving start(const torch::Tensor& host, const char* site);
   /// [local] The tensor, for what this thread's current stream does from now on.
   torch::Tensor finish(const Arriving& arriving);
+  /// [local] A contiguous copy on the host of what this thread's current stream has computed.
+  torch::Tensor to_host(const torch::Tensor& tensor, const char* site);
 
  private:
   std::shared_ptr<void> event();
+  /// Of the current stream as it is: what the transfers' stream waits for.
+  void wait_for_current();
 
   DeviceRuntime& runtime_;
   torch::Device device_;

@@ -114,7 +114,10 @@ std::unique_ptr<Communicator> NcclCommunicator::split(int color, int key) const 
 }
 
 void NcclCommunicator::require_usable(const torch::Tensor& tensor) const {
-  if (!tensor.is_contiguous() || tensor.device() != device()) {
+  // A tensor on a GPU says which; those of a double of a device need not.
+  const bool here = tensor.device().type() == device().type() &&
+                    (!tensor.device().has_index() || tensor.device() == device());
+  if (!tensor.is_contiguous() || !here) {
     throw std::invalid_argument("collectives of NCCL need contiguous tensors on " + device().str());
   }
 }

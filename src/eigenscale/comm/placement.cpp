@@ -7,6 +7,7 @@
 #include "eigenscale/comm/agreement.h"
 #include "eigenscale/comm/device.h"
 #include "eigenscale/comm/device_runtime.h"
+#include "eigenscale/comm/device_transfer.h"
 #include "eigenscale/comm/environment.h"
 #include "eigenscale/comm/gather_texts.h"
 #include "eigenscale/comm/nccl_communicator.h"
@@ -43,7 +44,26 @@ std::string ranks_that_share(const Communicator& world, const std::string& devic
   return broadcast(world, found, 0);
 }
 
+/// Repeated runs give the same bits, and float is no less unless that is asked for.
+void set_exact_arithmetic() {
+  auto& context = at::globalContext();
+  context.setDeterministicCuDNN(true);
+  context.setBenchmarkCuDNN(false);
+  context.setAllowTF32CuDNN(false);
+  context.setAllowTF32CuBLAS(false);
+}
+
 }  // namespace
+
+torch::Tensor Placement::to_device(const torch::Tensor& host, const char* site) const {
+  return on_device() ? transfer_->finish(transfer_->start(host, site)) : host;
+}
+
+torch::Tensor Placement::to_host(const torch::Tensor& tensor, const char* site) const {
+  return on_device() ? transfer_->to_host(tensor, site) : tensor;
+}
+
+DevicePlacement::~DevicePlacement() = default;
 
 DevicePlacement::DevicePlacement(const Communicator& world, const std::string& library)
     : world_(world) {
@@ -65,11 +85,13 @@ DevicePlacement::DevicePlacement(const Communicator& world, const std::string& l
                 /*agreed=*/true);
   }
   const bool by_nccl = library != "mpi" && shared.empty();
+  runtime.use_device(index);
+  set_exact_arithmetic();
+  transfer_ = std::make_unique<DeviceTransfer>(runtime, device_);
   if (by_nccl) {
     data_ = std::make_unique<NcclCommunicator>(world, runtime, index);
   } else {
-    runtime.use_device(index);
-    data_ = std::make_unique<StagedCommunicator>(world, device_);
+    data_ = std::make_unique<StagedCommunicator>(world, *transfer_);
   }
   if (!shared.empty()) {
     warning_ = shared + ": they take turns on it, and tensors travel through the host's memory";

@@ -6,18 +6,25 @@
 namespace eigenscale {
 namespace {
 
+constexpr const char* kSite = "collectives";
+
 /// Copies what arrived on the host to where it was wanted.
 class StagedWork final : public Work {
  public:
-  StagedWork(std::unique_ptr<Work> work, torch::Tensor staged, torch::Tensor output)
-      : work_(std::move(work)), staged_(std::move(staged)), output_(std::move(output)) {}
+  StagedWork(DeviceTransfer& transfer, std::unique_ptr<Work> work, torch::Tensor staged,
+             torch::Tensor output)
+      : transfer_(transfer),
+        work_(std::move(work)),
+        staged_(std::move(staged)),
+        output_(std::move(output)) {}
   void wait() override {
     work_->wait();
-    output_.detach().copy_(staged_);
+    output_.detach().copy_(transfer_.finish(transfer_.start(staged_, kSite)));
   }
   bool test() override { return work_->test(); }
 
  private:
+  DeviceTransfer& transfer_;
   std::unique_ptr<Work> work_;
   torch::Tensor staged_;
   torch::Tensor output_;
@@ -25,33 +32,29 @@ class StagedWork final : public Work {
 
 }  // namespace
 
-StagedCommunicator::StagedCommunicator(const Communicator& host, torch::Device device)
-    : host_(host), device_(device) {}
+StagedCommunicator::StagedCommunicator(const Communicator& host, DeviceTransfer& transfer)
+    : host_(host), transfer_(transfer) {}
 
 StagedCommunicator::StagedCommunicator(std::unique_ptr<Communicator> owned_host,
-                                       torch::Device device)
-    : owned_host_(std::move(owned_host)), host_(*owned_host_), device_(device) {}
+                                       DeviceTransfer& transfer)
+    : owned_host_(std::move(owned_host)), host_(*owned_host_), transfer_(transfer) {}
 
 std::unique_ptr<Communicator> StagedCommunicator::split(int color, int key) const {
-  return std::unique_ptr<Communicator>(new StagedCommunicator(host_.split(color, key), device_));
+  return std::unique_ptr<Communicator>(new StagedCommunicator(host_.split(color, key), transfer_));
 }
 
-namespace {
-
-/// A copy even where the device is the host's memory, as the double's is.
-torch::Tensor on_host(const torch::Tensor& tensor) {
+torch::Tensor StagedCommunicator::on_host(const torch::Tensor& tensor) const {
   if (!tensor.is_contiguous()) {
     throw std::invalid_argument("collectives need contiguous tensors");
   }
-  return tensor.detach().to(torch::kCPU, /*non_blocking=*/false, /*copy=*/true);
+  return transfer_.to_host(tensor, kSite);
 }
 
-std::unique_ptr<Work> staged(std::unique_ptr<Work> work, torch::Tensor staged,
-                             torch::Tensor output) {
-  return std::make_unique<StagedWork>(std::move(work), std::move(staged), std::move(output));
+std::unique_ptr<Work> StagedCommunicator::staged(std::unique_ptr<Work> work, torch::Tensor staged,
+                                                 torch::Tensor output) const {
+  return std::make_unique<StagedWork>(transfer_, std::move(work), std::move(staged),
+                                      std::move(output));
 }
-
-}  // namespace
 
 std::unique_ptr<Work> StagedCommunicator::start_all_reduce(torch::Tensor tensor,
                                                            ReduceOp op) const {

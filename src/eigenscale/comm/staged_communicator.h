@@ -5,20 +5,22 @@
 #include <memory>
 
 #include "eigenscale/comm/communicator.h"
+#include "eigenscale/comm/device_transfer.h"
 
 namespace eigenscale {
 
 /// Tensors on a device through the host's memory: copied there, sent by the communicator of the
 /// host, and copied back when waited for. For ranks that share a GPU and for builds of NCCL that do
-/// not reach a network. Borrows the host's communicator; used by one thread at a time.
+/// not reach a network. Borrows the host's communicator and what carries tensors; used by one
+/// thread at a time.
 class StagedCommunicator final : public Communicator {
  public:
   /// [local]
-  StagedCommunicator(const Communicator& host, torch::Device device);
+  StagedCommunicator(const Communicator& host, DeviceTransfer& transfer);
 
   int rank() const override { return host_.rank(); }
   int size() const override { return host_.size(); }
-  torch::Device device() const override { return device_; }
+  torch::Device device() const override { return transfer_.device(); }
   std::unique_ptr<Communicator> split(int color, int key) const override;
 
   std::unique_ptr<Work> start_all_reduce(torch::Tensor tensor, ReduceOp op) const override;
@@ -35,11 +37,14 @@ class StagedCommunicator final : public Communicator {
                                     int distance) const override;
 
  private:
-  StagedCommunicator(std::unique_ptr<Communicator> owned_host, torch::Device device);
+  StagedCommunicator(std::unique_ptr<Communicator> owned_host, DeviceTransfer& transfer);
+  torch::Tensor on_host(const torch::Tensor& tensor) const;
+  std::unique_ptr<Work> staged(std::unique_ptr<Work> work, torch::Tensor staged,
+                               torch::Tensor output) const;
 
   std::unique_ptr<Communicator> owned_host_;  ///< of those that `split` made
   const Communicator& host_;
-  torch::Device device_;
+  DeviceTransfer& transfer_;
 };
 
 }  // namespace eigenscale

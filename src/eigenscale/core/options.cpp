@@ -67,6 +67,14 @@ po::options_description_easy_init ProgramOptions::group(const std::string& headi
   return groups_.emplace_back(heading).add_options();
 }
 
+po::options_description_easy_init ProgramOptions::execution_on_devices() {
+  runs_on_devices_ = true;
+  auto add = group("Execution");
+  add("communicator", one_of({"auto", "mpi", "nccl"})->default_value("auto"),
+      "what tensors on a GPU travel by: nccl, mpi (through the host's memory) or auto");
+  return add;
+}
+
 void ProgramOptions::parse(int argc, const char* const* argv) {
   for (const auto& group : groups_) {
     all_.add(group);

@@ -31,6 +31,11 @@ class ProgramOptions {
   /// The values are those of core/option_values.h.
   boost::program_options::options_description_easy_init group(const std::string& heading);
 
+  /// Says that the program can work on GPUs: adds what it is asked beside --device then, under
+  /// "Execution", and returns what adds more there.
+  boost::program_options::options_description_easy_init execution_on_devices();
+  bool runs_on_devices() const { return runs_on_devices_; }
+
   /// Arguments without a name are values of this option.
   void name_positional(const std::string& option) { positional_.add(option.c_str(), -1); }
 
@@ -95,6 +100,7 @@ class ProgramOptions {
   std::string program_;
   std::string purpose_;
   Output output_;
+  bool runs_on_devices_ = false;
   boost::program_options::positional_options_description positional_;
   std::deque<boost::program_options::options_description> groups_;
   boost::program_options::options_description all_;

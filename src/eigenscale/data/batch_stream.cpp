@@ -128,9 +128,9 @@ void BatchStream::run() {
 BatchStream::Fetched BatchStream::send(Batch batch) {
   Fetched result{std::move(batch), {}, {}};
   if (transfer_ != nullptr) {
-    result.samples = transfer_->start(result.batch.samples);
+    result.samples = transfer_->start(result.batch.samples, "batch");
     if (result.batch.labels.defined()) {
-      result.labels = transfer_->start(result.batch.labels);
+      result.labels = transfer_->start(result.batch.labels, "batch");
     }
   }
   return result;

@@ -45,13 +45,20 @@ MemoryRows::MemoryRows(const torch::Tensor& rows)
     : RowProvider(rows.size(0), numbers_of(rows.sizes().slice(1))),
       values_(rows.reshape({rows.size(0), features()})) {}
 
+MemoryRows::MemoryRows(const torch::Tensor& rows, const Placement& placement) : MemoryRows(rows) {
+  placement_ = placement;
+}
+
 torch::Tensor MemoryRows::read(RowRange range, torch::ScalarType type) const {
   return values_.narrow(0, range.begin, range.size()).to(type);
 }
 
 torch::Tensor MemoryRows::read_at(const std::vector<std::int64_t>& positions,
                                   torch::ScalarType type) const {
-  return values_.index_select(0, torch::tensor(positions, torch::kInt64)).to(type);
+  const auto numbers = torch::tensor(positions, torch::kInt64);
+  return values_
+      .index_select(0, placement_ ? placement_->to_device(numbers, "row numbers") : numbers)
+      .to(type);
 }
 
 }  // namespace eigenscale

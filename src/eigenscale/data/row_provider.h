@@ -3,8 +3,10 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
+#include "eigenscale/comm/placement.h"
 #include "eigenscale/core/row_partition.h"
 #include "eigenscale/data/sample_source.h"
 
@@ -59,12 +61,15 @@ class FileRows final : public RowProvider {
 class MemoryRows final : public RowProvider {
  public:
   explicit MemoryRows(const torch::Tensor& rows);
+  /// Rows that lie as `placement` says.
+  MemoryRows(const torch::Tensor& rows, const Placement& placement);
   torch::Tensor read(RowRange range, torch::ScalarType type) const override;
   torch::Tensor read_at(const std::vector<std::int64_t>& positions,
                         torch::ScalarType type) const override;
 
  private:
   torch::Tensor values_;
+  std::optional<Placement> placement_;
 };
 
 }  // namespace eigenscale

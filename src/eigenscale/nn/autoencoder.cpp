@@ -217,4 +217,31 @@ torch::Tensor Autoencoder::decode_columns(const torch::Tensor& latent) {
   return images.view({specification_.features, samples});
 }
 
+std::shared_ptr<Autoencoder> autoencoder_at(const Placement& placement,
+                                            const std::shared_ptr<Autoencoder>& autoencoder) {
+  if (!placement.on_device()) {
+    return autoencoder;
+  }
+  auto result =
+      std::make_shared<Autoencoder>(autoencoder->specification(), autoencoder->precision(), 0);
+  const auto from = autoencoder->parameters();
+  auto to = result->parameters();
+  for (std::size_t i = 0; i < to.size(); ++i) {
+    to[i].set_data(placement.to_device(from[i].detach(), "encoder"));
+  }
+  return result;
+}
+
+void bring_weights(const Placement& placement, const Autoencoder& autoencoder, Autoencoder& host) {
+  if (&autoencoder == &host) {
+    return;
+  }
+  const torch::NoGradGuard no_grad;
+  const auto from = autoencoder.parameters();
+  auto to = host.parameters();
+  for (std::size_t i = 0; i < to.size(); ++i) {
+    to[i].copy_(placement.to_host(from[i], "encoder"));
+  }
+}
+
 }  // namespace eigenscale

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "eigenscale/comm/placement.h"
 #include "eigenscale/nn/same_padding_convolution.h"
 
 namespace eigenscale {
@@ -83,5 +84,11 @@ class Autoencoder : public torch::nn::Module {
   std::vector<torch::nn::Linear> encoder_layers_;
   std::vector<torch::nn::Linear> decoder_layers_;
 };
+
+/// [local] A copy of it where tensors live; itself on the host.
+std::shared_ptr<Autoencoder> autoencoder_at(const Placement& placement,
+                                            const std::shared_ptr<Autoencoder>& autoencoder);
+/// [local] Its weights into `host`, which is of the same specification; nothing when it is itself.
+void bring_weights(const Placement& placement, const Autoencoder& autoencoder, Autoencoder& host);
 
 }  // namespace eigenscale

@@ -37,9 +37,10 @@ torch::Tensor product_with_transpose(const torch::Tensor& left, const torch::Ten
   constexpr std::int64_t kFewRows = 4;
   const std::int64_t rows = left.size(0);
   const std::int64_t width = piece_width(rows + right.size(0), left.size(1));
-  auto product = torch::zeros({rows, right.size(0)}, torch::kFloat64);
-  const auto left_buffer = torch::empty({rows * width}, torch::kFloat64);
-  const auto right_buffer = torch::empty({right.size(0) * width}, torch::kFloat64);
+  const auto wide = left.options().dtype(torch::kFloat64);
+  auto product = torch::zeros({rows, right.size(0)}, wide);
+  const auto left_buffer = torch::empty({rows * width}, wide);
+  const auto right_buffer = torch::empty({right.size(0) * width}, wide);
   for (std::int64_t first = 0; first < left.size(1); first += width) {
     const std::int64_t count = std::min(width, left.size(1) - first);
     const auto a = converted(left, first, count, left_buffer);
@@ -58,8 +59,9 @@ torch::Tensor product_with_transpose(const torch::Tensor& left, const torch::Ten
 /// Double.
 torch::Tensor row_sums(const torch::Tensor& values) {
   const std::int64_t width = piece_width(values.size(0), values.size(1));
-  auto sums = torch::zeros({values.size(0)}, torch::kFloat64);
-  const auto buffer = torch::empty({values.size(0) * width}, torch::kFloat64);
+  const auto wide = values.options().dtype(torch::kFloat64);
+  auto sums = torch::zeros({values.size(0)}, wide);
+  const auto buffer = torch::empty({values.size(0) * width}, wide);
   for (std::int64_t first = 0; first < values.size(1); first += width) {
     const std::int64_t count = std::min(width, values.size(1) - first);
     sums.add_(converted(values, first, count, buffer).sum(1));

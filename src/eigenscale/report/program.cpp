@@ -22,9 +22,16 @@ RunOptions read_common(const ProgramOptions& options) {
   run.device = options.get<std::string>("device");
   if (run.device == "cuda") {
     require_cuda_device();
-    if (!options.has("communicator")) {  // programs that run on a device ask how it talks
+    if (!options.runs_on_devices()) {
       throw OptionError("--device cuda: " + run.program +
-                        " runs on the CPU only in this version; eigenscale-train can use a GPU");
+                        " runs on the CPU only; eigenscale-train, -whiten and -cluster can use a "
+                        "GPU");
+    }
+  }
+  if (options.runs_on_devices()) {
+    run.communicator = options.get<std::string>("communicator");
+    if (run.communicator == "nccl" && run.device != "cuda") {
+      throw OptionError("--communicator nccl needs --device cuda");
     }
   }
   if (options.output() == ProgramOptions::Output::kText) {

@@ -20,6 +20,13 @@ Run::Run(const Communicator& world, RunOptions options)
   if (options_.trace) {
     start_trace();
   }
+  if (options_.device == "cuda") {
+    device_.emplace(world, options_.communicator);
+    log_info(device_->description());
+    if (!device_->warning().empty()) {
+      warn(device_->warning());
+    }
+  }
 }
 
 void Run::claim(const RunFiles& files) {
@@ -86,12 +93,18 @@ void Run::write_trace() const {
 void Run::finish(const std::function<std::string(const nlohmann::json&)>& report) {
   end_progress();
   timers_.end();
+  if (device_) {
+    summary_["choices"]["devices"] = device_->description();
+    summary_["transfers"] = transfer_summary(world_);
+  }
   auto summary = make_summary(world_, options_.program, options_.device, startup_bytes_);
   // A program's own lines of what it communicated stand beside the total.
   summary.update(summary_, /*merge_objects=*/true);
   summary["seconds"] = timers_.reduce(world_);
   summary["communication"].update(timers_.reduce_communication(world_));
-  summary["counters"] = counters();
+  auto amounts = counters();
+  std::erase_if(amounts, [](const auto& entry) { return entry.first.starts_with("transfers."); });
+  summary["counters"] = amounts;
   summary["warnings"] = warnings_;
   write_trace();
   if (report) {

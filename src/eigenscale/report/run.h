@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "eigenscale/comm/communicator.h"
+#include "eigenscale/comm/placement.h"
 #include "eigenscale/report/metrics_log.h"
 #include "eigenscale/report/phase_timers.h"
 #include "eigenscale/report/progress.h"
@@ -23,6 +24,8 @@ struct RunOptions {
   bool overwrite = false;
   bool resume = false;
   std::string device = "cpu";
+  /// What tensors on a device travel by: auto, mpi or nccl (comm/placement.h).
+  std::string communicator = "auto";
   Progress::Mode progress = Progress::Mode::kAuto;
   bool trace = false;
   /// The effective options as INI text, kept in the directory.
@@ -38,11 +41,13 @@ struct RunOptions {
 ///     run.summary()["metrics"]["accuracy"] = ...;
 ///     run.finish([&](const auto& summary) { return report_as_html(summary); });
 ///
-/// Owns directory, lock, timers, progress, warnings, trace and metrics log. One thread uses it.
+/// Owns directory, lock, device, timers, progress, warnings, trace and metrics log. One thread uses
+/// it.
 class Run {
  public:
   /// [collective] See RunDirectory: throws when --output is in use or holds a finished run that is
-  /// not to be replaced. Begins the trace where one is wanted.
+  /// not to be replaced. Begins the trace where one is wanted. With --device cuda every rank takes
+  /// its GPU: OptionError (agreed) as DevicePlacement.
   Run(const Communicator& world, RunOptions options);
 
   /// [collective] Makes the directory this run's.
@@ -51,6 +56,8 @@ class Run {
   void open_log(const std::function<bool(const nlohmann::json&)>& keep = {});
 
   const RunOptions& options() const { return options_; }
+  /// Where the run's tensors live.
+  Placement placement() const { return device_ ? device_->placement() : Placement(world_); }
   const std::filesystem::path& directory() const { return directory_.path(); }
   std::filesystem::path file(const std::string& name) const { return directory_.file(name); }
   /// [collective] Before anything large is written: see RunDirectory.
@@ -94,6 +101,7 @@ class Run {
   std::int64_t startup_bytes_;
   PhaseTimers timers_;
   RunDirectory directory_;
+  std::optional<DevicePlacement> device_;
   std::optional<MetricsLog> log_;
   std::int64_t log_lines_ = 0;
   std::optional<Progress> progress_;

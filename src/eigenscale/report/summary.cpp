@@ -33,6 +33,30 @@ nlohmann::json make_summary(const Communicator& communicator, const std::string&
             {"startup_max_rank", all_reduce(communicator, startup_bytes, ReduceOp::kMax)}}}};
 }
 
+nlohmann::json transfer_summary(const Communicator& communicator) {
+  const std::string prefix = "transfers.";
+  auto own = nlohmann::json::object();
+  for (const auto& [name, amount] : counters()) {
+    if (name.starts_with(prefix)) {
+      own[name.substr(prefix.size())] = amount;
+    }
+  }
+  nlohmann::json result = {{"to_device", nlohmann::json::object()},
+                           {"to_host", nlohmann::json::object()}};
+  for (const auto& text : gather_texts(communicator, own.dump())) {
+    const auto parsed = nlohmann::json::parse(text);
+    for (const auto& [name, amount] : parsed.items()) {
+      const auto site = name.find('.') + 1;
+      const auto what = name.rfind('.') + 1;
+      auto& sum =
+          result[name.substr(0, site - 1)][name.substr(site, what - 1 - site)][name.substr(what)];
+      sum =
+          (sum.is_null() ? std::int64_t{0} : sum.get<std::int64_t>()) + amount.get<std::int64_t>();
+    }
+  }
+  return result;
+}
+
 std::string gather_trace(const Communicator& communicator) {
   const int rank = communicator.rank();
   auto own = nlohmann::json::array();

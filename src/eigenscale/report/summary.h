@@ -8,6 +8,10 @@
 
 namespace eigenscale {
 
+/// [collective] What was carried between hosts and devices so far (comm/device_transfer.h), over
+/// all ranks: {"to_device": {SITE: {"calls": ..., "bytes": ...}, ...}, "to_host": ...}, on rank 0.
+nlohmann::json transfer_summary(const Communicator& communicator);
+
 /// [collective] The frame of summary.json: schema_version, program, version, ranks, device, and
 /// peak_memory_bytes with the largest and the sum over ranks of the resident set, and the largest
 /// just after start-up (`startup_bytes`, of this rank).

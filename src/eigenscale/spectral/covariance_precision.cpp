@@ -24,14 +24,16 @@ double least_variance(const DistributedMatrix& covariance) {
 
 }  // namespace
 
-CovarianceProbe::CovarianceProbe(std::int64_t features)
-    : directions_(torch::empty({features, kDirections}, torch::kFloat64)),
-      images_(torch::zeros({features, kDirections}, torch::kFloat64)) {
+CovarianceProbe::CovarianceProbe(const Placement& placement, std::int64_t features)
+    : placement_(placement),
+      signs_(torch::empty({features, kDirections}, torch::kFloat64)),
+      images_(torch::zeros({features, kDirections}, placement.options(torch::kFloat64))) {
   const CounterRandom random(1, "covariance probe");
-  auto* next = directions_.data_ptr<double>();
-  for (std::int64_t i = 0; i < directions_.numel(); ++i) {
+  auto* next = signs_.data_ptr<double>();
+  for (std::int64_t i = 0; i < signs_.numel(); ++i) {
     next[i] = (random.bits(static_cast<std::uint64_t>(i))[0] & 1) == 0 ? 1 : -1;
   }
+  directions_ = placement.to_device(signs_, "covariance probe");
 }
 
 void CovarianceProbe::add(const torch::Tensor& centred) {
@@ -47,14 +49,12 @@ void CovarianceProbe::add(const torch::Tensor& centred) {
 double CovarianceProbe::error(const DistributedMatrix& covariance, double samples) {
   const auto& layout = covariance.layout();
   const Communicator& all = layout.grid->all();
-  auto product = torch::zeros_like(images_);
-  product.index_add_(
-      0, layout.global_rows(),
-      covariance.local().matmul(directions_.index_select(0, layout.global_columns())));
-  product.sub_(images_ / samples);
+  auto product = torch::zeros_like(signs_);
+  product.index_add_(0, layout.global_rows(),
+                     covariance.local().matmul(signs_.index_select(0, layout.global_columns())));
+  product.sub_(placement_.to_host(images_, "covariance probe") / samples);
   all.all_reduce(product);
-  return 2 * std::sqrt(product.square().sum().item<double>() /
-                       static_cast<double>(directions_.numel()));
+  return 2 * std::sqrt(product.square().sum().item<double>() / static_cast<double>(signs_.numel()));
 }
 
 bool is_precise_enough(const DistributedMatrix& covariance, double error, double epsilon,

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "eigenscale/comm/placement.h"
 #include "eigenscale/linalg/distributed_matrix.h"
 
 namespace eigenscale {
@@ -13,7 +14,8 @@ namespace eigenscale {
 /// about 2 |E g| / |g| (Wigner's semicircle), which is what is estimated.
 class CovarianceProbe {
  public:
-  explicit CovarianceProbe(std::int64_t features);
+  /// Of rows that lie as `placement` says.
+  CovarianceProbe(const Placement& placement, std::int64_t features);
 
   /// [local] This rank's centred rows, m x D of any floating type.
   void add(const torch::Tensor& centred);
@@ -22,7 +24,9 @@ class CovarianceProbe {
   double error(const DistributedMatrix& covariance, double samples);
 
  private:
-  torch::Tensor directions_;  ///< D x count, random signs
+  Placement placement_;
+  torch::Tensor signs_;       ///< D x count, random, on the host
+  torch::Tensor directions_;  ///< the same where the rows are
   torch::Tensor images_;      ///< the rows' products with them, not yet divided
 };
 

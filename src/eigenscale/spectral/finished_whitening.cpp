@@ -92,7 +92,8 @@ torch::Tensor FinishedWhitening::whole(const std::string& name, std::int64_t num
 
 torch::Tensor FinishedWhitening::mean() const { return whole(mean_name(), features_); }
 
-std::unique_ptr<WhiteningMap> FinishedWhitening::map(const std::shared_ptr<const ProcessGrid>& grid,
+std::unique_ptr<WhiteningMap> FinishedWhitening::map(const Placement& placement,
+                                                     const std::shared_ptr<const ProcessGrid>& grid,
                                                      torch::ScalarType type) const {
   const auto product = type == torch::kFloat64 ? torch::kFloat64 : product_;
   const bool along = low_rank_ && method_ == WhiteningMethod::kZca;
@@ -100,13 +101,13 @@ std::unique_ptr<WhiteningMap> FinishedWhitening::map(const std::shared_ptr<const
   if (low_rank_) {
     const auto eigenvalues =
         along ? whole(directory_ + "/eigenvalues.npy", components_) : torch::Tensor();
-    return along ? low_rank_zca(communicator_, own, features_, eigenvalues, rest_variance_,
-                                epsilon_, product)
-                 : low_rank_pca(communicator_, own, features_, product);
+    return along ? low_rank_zca(placement, own, features_, eigenvalues, rest_variance_, epsilon_,
+                                product)
+                 : low_rank_pca(placement, own, features_, product);
   }
   const auto matrix = from_row_blocks(own, RowPartition(features_, communicator_.size()),
                                       feature_layout(features_, width(), grid));
-  return std::make_unique<DenseWhitening>(matrix.to(product), method_ == WhiteningMethod::kZca);
+  return dense_map(placement, matrix.to(product), method_ == WhiteningMethod::kZca);
 }
 
 double FinishedWhitening::bytes(std::int64_t ranks) const {

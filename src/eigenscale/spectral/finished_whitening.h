@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 
+#include "eigenscale/comm/placement.h"
 #include "eigenscale/spectral/whitening_map.h"
 #include "eigenscale/spectral/whitening_transform.h"
 
@@ -32,7 +33,9 @@ class FinishedWhitening {
   torch::Tensor mean() const;
   /// [collective] The map of the run, for samples of `type` (float or double): to the bit that of
   /// the run for the type it had. InputError (agreed) as above.
-  std::unique_ptr<WhiteningMap> map(const std::shared_ptr<const ProcessGrid>& grid,
+  /// It is for rows that lie as `placement` says.
+  std::unique_ptr<WhiteningMap> map(const Placement& placement,
+                                    const std::shared_ptr<const ProcessGrid>& grid,
                                     torch::ScalarType type) const;
   /// [local] Bytes of the fullest of so many ranks that the map takes.
   double bytes(std::int64_t ranks) const;

@@ -31,47 +31,56 @@ torch::Tensor gaussian_rows(RowRange range, std::int64_t columns, std::uint64_t 
 /// S times a block of vectors, by a pass over the rows.
 class CovarianceProduct {
  public:
-  CovarianceProduct(const Communicator& communicator, const RowStream& stream,
-                    const torch::Tensor& mean)
-      : communicator_(communicator),
+  CovarianceProduct(const Placement& placement, const RowStream& stream, const torch::Tensor& mean)
+      : placement_(placement),
         stream_(stream),
         samples_(static_cast<double>(stream.rows())),
         features_(mean.numel()),
-        counts_(RowPartition(features_, communicator.size()).counts()),
-        centring_(mean) {}
+        counts_(RowPartition(features_, placement.control().size()).counts()),
+        centring_(placement.to_device(mean, "mean")) {}
 
   /// [collective] Own rows of S B from own rows of B, double, D_p x l.
   torch::Tensor operator()(const torch::Tensor& own) {
     const std::int64_t columns = own.size(1);
-    auto sum = torch::zeros({features_, columns}, torch::kFloat64);
+    auto sum = torch::zeros({features_, columns}, placement_.options(torch::kFloat64));
     torch::Tensor block;  // whole, in the type of the rows
-    double squares = 0;
+    auto squares = torch::zeros({}, placement_.options(torch::kFloat64));
     stream_.for_each_piece([&](const RowPiece& piece) {
       if (!block.defined()) {
         block = torch::empty({features_, columns}, piece.rows.options());
-        communicator_.all_gather(block, own.to(piece.rows.scalar_type()).contiguous(), counts_);
+        placement_.data().all_gather(
+            block,
+            placement_.to_device(own.to(piece.rows.scalar_type()).contiguous(), "components"),
+            counts_);
       }
       const auto centred = centring_(piece.rows);
       if (passes_ == 0) {
-        squares += centred.square().sum(torch::kFloat64).item<double>();
+        squares.add_(centred.square().sum(torch::kFloat64));
       }
-      add_widened(sum, centred.t().matmul(centred.matmul(block)));
+      const auto products = centred.t().matmul(centred.matmul(block));
+      if (placement_.on_device()) {
+        sum.add_(products);
+      } else {
+        add_widened(sum, products);
+      }
     });
     block.reset();
     if (passes_ == 0) {
-      variance_ = all_reduce(communicator_, squares) / samples_;
+      variance_ = all_reduce(placement_.control(),
+                             placement_.to_host(squares, "components").item<double>()) /
+                  samples_;
     }
     ++passes_;
-    auto result = torch::empty({counts_[communicator_.rank()], columns}, torch::kFloat64);
-    communicator_.reduce_scatter(result, sum, ReduceOp::kSum, counts_);
-    return result.div_(samples_);
+    auto result = torch::empty({counts_[placement_.control().rank()], columns}, sum.options());
+    placement_.data().reduce_scatter(result, sum, ReduceOp::kSum, counts_);
+    return placement_.to_host(result, "components").div_(samples_);
   }
 
   double variance() const { return variance_; }
   std::int64_t passes() const { return passes_; }
 
  private:
-  const Communicator& communicator_;
+  Placement placement_;
   const RowStream& stream_;
   double samples_;
   std::int64_t features_;
@@ -215,8 +224,9 @@ torch::Tensor orthonormal_columns(const Communicator& communicator, const torch:
   return local.matmul(top.narrow(0, before, triangle.size(0)));
 }
 
-LeadingComponents leading_components(const Communicator& communicator, const RowStream& stream,
+LeadingComponents leading_components(const Placement& placement, const RowStream& stream,
                                      const torch::Tensor& mean, const KrylovPcaOptions& options) {
+  const Communicator& communicator = placement.control();
   const std::int64_t samples = stream.rows();
   const std::int64_t features = mean.numel();
   const std::int64_t most = std::min(samples, features);
@@ -230,7 +240,7 @@ LeadingComponents leading_components(const Communicator& communicator, const Row
   const std::int64_t width = std::min(options.components + options.oversampling, most);
   const RowRange own = RowPartition(features, communicator.size()).range(communicator.rank());
 
-  CovarianceProduct covariance(communicator, stream, mean);
+  CovarianceProduct covariance(placement, stream, mean);
   KrylovSpace space(communicator, features,
                     orthonormal_columns(communicator, gaussian_rows(own, width, options.seed)));
   auto ritz = space.add_image(covariance(space.newest()), options.components);

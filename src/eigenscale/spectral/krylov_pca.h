@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "eigenscale/comm/communicator.h"
+#include "eigenscale/comm/placement.h"
 #include "eigenscale/data/row_stream.h"
 
 namespace eigenscale {
@@ -41,8 +41,9 @@ struct LeadingComponents {
 /// A rank holds three matrices of D x (k + oversampling), two of them in the type of the rows, and
 /// D / P rows of one of `blocks` times that; nothing of D x D or N x k. The same on any number of
 /// ranks up to the rounding of the products (tests/spectral/krylov_pca_test.cpp states the bound).
+/// The rows lie as `placement` says; all but their products is done on the host.
 /// InputError (agreed) when more components are asked than min(N, D).
-LeadingComponents leading_components(const Communicator& communicator, const RowStream& stream,
+LeadingComponents leading_components(const Placement& placement, const RowStream& stream,
                                      const torch::Tensor& mean, const KrylovPcaOptions& options);
 
 /// [collective] The orthonormal factor of `own_rows` (n_p x l, stacked over ranks, l at most their

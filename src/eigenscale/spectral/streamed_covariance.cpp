@@ -6,13 +6,15 @@
 
 #include "eigenscale/linalg/gram.h"
 #include "eigenscale/linalg/redistribute.h"
+#include "eigenscale/linalg/row_blocks.h"
 
 namespace eigenscale {
 
-FeatureMoments feature_moments(const Communicator& communicator, const RowStream& stream) {
+FeatureMoments feature_moments(const Placement& placement, const RowStream& stream) {
   const std::int64_t features = stream.features();
-  auto sum = torch::zeros({features}, torch::kFloat64);
-  auto largest = torch::full({features}, -std::numeric_limits<double>::infinity(), torch::kFloat64);
+  const auto wide = placement.options(torch::kFloat64);
+  auto sum = torch::zeros({features}, wide);
+  auto largest = torch::full({features}, -std::numeric_limits<double>::infinity(), wide);
   auto smallest = -largest;
   stream.for_each_piece([&](const RowPiece& piece) {
     const auto& rows = piece.rows;
@@ -22,11 +24,12 @@ FeatureMoments feature_moments(const Communicator& communicator, const RowStream
       smallest = torch::minimum(smallest, rows.amin(0));
     }
   });
-  communicator.all_reduce(sum);
-  communicator.all_reduce(largest, ReduceOp::kMax);
-  communicator.all_reduce(smallest, ReduceOp::kMin);
-  return {sum / static_cast<double>(stream.rows()),
-          (largest == smallest).sum().item<std::int64_t>()};
+  placement.data().all_reduce(sum);
+  placement.data().all_reduce(largest, ReduceOp::kMax);
+  placement.data().all_reduce(smallest, ReduceOp::kMin);
+  const auto constant = placement.to_host((largest == smallest).sum(), "moments");
+  return {placement.to_host(sum, "moments") / static_cast<double>(stream.rows()),
+          constant.item<std::int64_t>()};
 }
 
 BlockCyclicLayout feature_layout(std::int64_t rows, std::int64_t columns,
@@ -36,17 +39,34 @@ BlockCyclicLayout feature_layout(std::int64_t rows, std::int64_t columns,
 
 GramAccumulator::GramAccumulator(std::shared_ptr<const ProcessGrid> grid, std::int64_t features,
                                  torch::ScalarType products)
-    : sum_(DistributedMatrix::zeros(feature_layout(features, features, std::move(grid)),
-                                    torch::kFloat64)),
-      products_(products) {}
+    : GramAccumulator(grid, Placement(grid->all()), features, products) {}
+
+GramAccumulator::GramAccumulator(std::shared_ptr<const ProcessGrid> grid,
+                                 const Placement& placement, std::int64_t features,
+                                 torch::ScalarType products)
+    : layout_(feature_layout(features, features, std::move(grid))), products_(products) {
+  if (placement.on_device()) {
+    on_device_.emplace(placement, features);
+  } else {
+    sum_ = DistributedMatrix::zeros(layout_, torch::kFloat64);
+  }
+}
 
 void GramAccumulator::add(const torch::Tensor& rows) {
-  add(distribute_samples(sum_.layout().grid, rows.to(products_)));
+  if (on_device_) {
+    on_device_->add(rows.to(products_));
+  } else {
+    add(distribute_samples(layout_.grid, rows.to(products_)));
+  }
 }
 
 void GramAccumulator::add(const DistributedMatrix& samples) { add_gram(sum_, samples); }
 
 DistributedMatrix GramAccumulator::take_sum() {
+  if (on_device_) {
+    const RowPartition partition(layout_.rows, layout_.grid->all().size());
+    return from_row_blocks(on_device_->own_rows(), partition, layout_);
+  }
   mirror_lower(sum_);
   return std::exchange(sum_, {});
 }

@@ -1,10 +1,13 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
+#include "eigenscale/comm/placement.h"
 #include "eigenscale/data/row_stream.h"
 #include "eigenscale/linalg/distributed_matrix.h"
 #include "eigenscale/linalg/process_grid.h"
+#include "eigenscale/spectral/travelling_products.h"
 
 namespace eigenscale {
 
@@ -13,8 +16,8 @@ struct FeatureMoments {
   std::int64_t constant = 0;  ///< features that have one value in all samples
 };
 
-/// [collective] One pass over the rows.
-FeatureMoments feature_moments(const Communicator& communicator, const RowStream& stream);
+/// [collective] One pass over the rows, which lie as `placement` says; the moments are on the host.
+FeatureMoments feature_moments(const Placement& placement, const RowStream& stream);
 
 /// Sums products of rows that arrive piece by piece from all ranks: X^T X, D x D, in double and
 /// square blocks on a grid, so no rank holds more of D x D than its block (twice while the sum is
@@ -26,6 +29,10 @@ class GramAccumulator {
   /// `products`: double or float.
   GramAccumulator(std::shared_ptr<const ProcessGrid> grid, std::int64_t features,
                   torch::ScalarType products = torch::kFloat64);
+  /// For rows that lie as `placement` says. On a device a rank sums whole rows of X^T X there, and
+  /// brings them to the host at the end.
+  GramAccumulator(std::shared_ptr<const ProcessGrid> grid, const Placement& placement,
+                  std::int64_t features, torch::ScalarType products = torch::kFloat64);
 
   /// [collective] This rank's rows, m x D of any floating type; m may differ between ranks.
   void add(const torch::Tensor& rows);
@@ -36,7 +43,9 @@ class GramAccumulator {
   DistributedMatrix take_sum();
 
  private:
-  DistributedMatrix sum_;  // its lower triangle
+  BlockCyclicLayout layout_;
+  DistributedMatrix sum_;  // its lower triangle; on the host
+  std::optional<DeviceGram> on_device_;
   torch::ScalarType products_;
 };
 

@@ -28,14 +28,16 @@ void write_whitened(const Communicator& communicator, Run& run, const WhiteningF
                     const std::function<void(const torch::Tensor& rows)>& on_rows,
                     const std::function<void()>& before_end) {
   const auto writer = files.create(communicator, "whitened", type, map.width(), stream.own_rows());
-  const Centring centring(mean);
+  const auto placement = run.placement();
+  const Centring centring(placement.to_device(mean, "mean"));
   bool finite = true;
   stream.for_each_piece([&](const RowPiece& piece) {
     // What is measured is what is written.
-    const auto own = map.apply(centring(piece.rows.to(map.type()))).to(type);
+    const auto whitened = map.apply(centring(piece.rows.to(map.type()))).to(type);
+    const auto own = placement.to_host(whitened, "whitened rows");
     finite = finite && all_finite(own);
     if (on_rows) {
-      on_rows(own);
+      on_rows(whitened);
     }
     run.timers().begin("write");
     writer->append(own);

@@ -24,9 +24,10 @@ struct WhiteningFiles {
 };
 
 /// [collective] Centres the rows of a stream, maps them, and writes them as `type` into the file
-/// "whitened". `on_rows` (may be empty, may be collective) gets what is written, piece by piece;
-/// `before_end` may still refuse it. NumericalError (agreed) when a value is not finite, with
-/// `advice`. The file gets its name last.
+/// "whitened". Rows and map are where the run's tensors live, `mean` is on the host. `on_rows` (may
+/// be empty, may be collective) gets what is written, piece by piece; `before_end` may still refuse
+/// it. NumericalError (agreed) when a value is not finite, with `advice`. The file gets its name
+/// last.
 void write_whitened(const Communicator& communicator, Run& run, const WhiteningFiles& files,
                     const RowStream& stream, const torch::Tensor& mean, const WhiteningMap& map,
                     torch::ScalarType type, const std::string& advice,

@@ -16,18 +16,23 @@ namespace {
 /// of 1 but for what epsilon damps.
 class Whiteness {
  public:
-  explicit Whiteness(std::int64_t width) : sums_(torch::zeros({width}, torch::kFloat64)) {}
+  Whiteness(const Placement& placement, std::int64_t width)
+      : placement_(placement),
+        sums_(torch::zeros({width}, placement.options(torch::kFloat64))),
+        squares_(torch::zeros({}, placement.options(torch::kFloat64))) {}
 
   void add(const torch::Tensor& rows) {
     sums_.add_(rows.sum(0, false, torch::kFloat64));
-    squares_ += rows.to(torch::kFloat64).square().sum().item<double>();
+    squares_.add_(rows.to(torch::kFloat64).square().sum());
   }
 
   /// [collective]
-  nlohmann::json metrics(const Communicator& world, std::int64_t samples) {
+  nlohmann::json metrics(std::int64_t samples) {
     const auto count = static_cast<double>(samples);
-    world.all_reduce(sums_);
-    const double squares = all_reduce(world, squares_);
+    placement_.data().all_reduce(sums_);
+    sums_ = placement_.to_host(sums_, "moments");
+    const double squares =
+        all_reduce(placement_.control(), placement_.to_host(squares_, "moments").item<double>());
     const auto mean = sums_ / count;
     return {{"largest_mean", mean.abs().max().item<double>()},
             {"mean_variance", (squares / count - mean.square().sum().item<double>()) /
@@ -35,8 +40,9 @@ class Whiteness {
   }
 
  private:
+  Placement placement_;
   torch::Tensor sums_;
-  double squares_ = 0;
+  torch::Tensor squares_;
 };
 
 std::string application_report(const nlohmann::json& summary) {
@@ -80,7 +86,7 @@ ExitCode run_whitening_application(const Communicator& world, const RunOptions& 
   const WhiteningFiles files{run, options.format == "h5"};
   run.phase("read");
   const FinishedWhitening finished(world, options.apply);
-  const WhiteningRows rows(world, options.data, finished.scale());
+  const WhiteningRows rows(run.placement(), options.data, finished.scale());
   std::string phase = "read";
   const auto stream =
       rows.stream(rows.type(), [&](bool reading) { run.timers().begin(reading ? "read" : phase); });
@@ -88,7 +94,7 @@ ExitCode run_whitening_application(const Communicator& world, const RunOptions& 
   const auto [columns, process_rows] = ProcessGrid::squarest(world.size());
   const auto grid = std::make_shared<const ProcessGrid>(world, process_rows, columns);
   const auto mean = finished.mean();
-  const auto map = finished.map(grid, rows.type());
+  const auto map = finished.map(run.placement(), grid, rows.type());
   run.claim({.inputs = {options.data, finished.matrix_name(), finished.mean_name()},
              .outputs = {files.file_name("whitened")}});
   log_info("{} samples of {} features by the transform of '{}'", stream.rows(), stream.features(),
@@ -96,12 +102,12 @@ ExitCode run_whitening_application(const Communicator& world, const RunOptions& 
 
   phase = "transform";
   run.phase(phase);
-  Whiteness whiteness(map->width());
+  Whiteness whiteness(run.placement(), map->width());
   write_whitened(world, run, files, stream, mean, *map, rows.type(),
                  "the samples are too far from those that the transform was made of",
                  [&](const torch::Tensor& whitened) { whiteness.add(whitened); });
   auto& summary = run.summary();
-  summary["metrics"] = whiteness.metrics(world, stream.rows());
+  summary["metrics"] = whiteness.metrics(stream.rows());
   summary["choices"] = {{"transform_of", finished.directory()},
                         {"samples", stream.rows()},
                         {"features", stream.features()},

@@ -66,23 +66,26 @@ torch::Tensor all_scales(const torch::Tensor& eigenvalues, const WhiteningFit& f
   return std::get<0>(torch::cat({eigenvalues, rest}).sort(0, /*descending=*/true));
 }
 
-/// A matrix of few columns on every rank, in `type`, from the rows that each has.
-torch::Tensor whole(const Communicator& communicator, const torch::Tensor& own_rows,
-                    std::int64_t rows, torch::ScalarType type) {
-  auto result = torch::empty({rows, own_rows.size(1)}, type);
-  communicator.all_gather(result, own_rows.to(type).contiguous(),
-                          RowPartition(rows, communicator.size()).counts());
+/// A matrix of few columns on every rank where its rows lie, in `type`, from the rows that each
+/// has.
+torch::Tensor whole(const Placement& placement, const torch::Tensor& own_rows, std::int64_t rows,
+                    torch::ScalarType type) {
+  auto result = torch::empty({rows, own_rows.size(1)}, placement.options(type));
+  placement.data().all_gather(result,
+                              placement.to_device(own_rows.to(type).contiguous(), "transform"),
+                              RowPartition(rows, placement.control().size()).counts());
   return result;
 }
 
 /// The covariance from products of rows in `products`, which `probe` (may be null) sees, too.
-DistributedMatrix summed_covariance(const RowStream& stream, const torch::Tensor& mean,
+DistributedMatrix summed_covariance(const Placement& placement, const RowStream& stream,
+                                    const torch::Tensor& mean,
                                     const std::shared_ptr<const ProcessGrid>& grid,
                                     torch::ScalarType products, CovarianceProbe* probe,
                                     const WhiteningEvents& events) {
   events.phase("covariance");
-  GramAccumulator sum(grid, stream.features(), products);
-  const Centring centring(mean);
+  GramAccumulator sum(grid, placement, stream.features(), products);
+  const Centring centring(placement.to_device(mean, "mean"));
   stream.for_each_piece([&](const RowPiece& piece) {
     const auto centred = centring(piece.rows.to(products));
     if (probe != nullptr) {
@@ -97,7 +100,8 @@ DistributedMatrix summed_covariance(const RowStream& stream, const torch::Tensor
 }
 
 /// The same in single precision where that is asked for and enough. Settles epsilon.
-DistributedMatrix settled_covariance(const RowStream& stream, const torch::Tensor& mean,
+DistributedMatrix settled_covariance(const Placement& placement, const RowStream& stream,
+                                     const torch::Tensor& mean,
                                      const std::shared_ptr<const ProcessGrid>& grid,
                                      const WhiteningOptions& options, const WhiteningEvents& events,
                                      WhiteningFit& fit) {
@@ -106,8 +110,9 @@ DistributedMatrix settled_covariance(const RowStream& stream, const torch::Tenso
     fit.epsilon = settled_epsilon(options.epsilon, fit.variance, mean.numel());
   };
   if (options.products == torch::kFloat32) {
-    CovarianceProbe probe(mean.numel());
-    auto covariance = summed_covariance(stream, mean, grid, torch::kFloat32, &probe, events);
+    CovarianceProbe probe(placement, mean.numel());
+    auto covariance =
+        summed_covariance(placement, stream, mean, grid, torch::kFloat32, &probe, events);
     settle(covariance);
     const double error = probe.error(covariance, static_cast<double>(stream.rows()));
     if (is_precise_enough(covariance, error, fit.epsilon, stream.rows())) {
@@ -117,7 +122,8 @@ DistributedMatrix settled_covariance(const RowStream& stream, const torch::Tenso
     }
     log_info("the spectrum is too wide for a covariance in single precision: once more");
   }
-  auto covariance = summed_covariance(stream, mean, grid, torch::kFloat64, nullptr, events);
+  auto covariance =
+      summed_covariance(placement, stream, mean, grid, torch::kFloat64, nullptr, events);
   settle(covariance);
   return covariance;
 }
@@ -143,22 +149,24 @@ double randomized_bytes(std::int64_t components, std::int64_t passes, std::int64
   return block + space / static_cast<double>(ranks);
 }
 
-WhiteningFit fit_exact(const RowStream& stream, const torch::Tensor& mean,
-                       const std::shared_ptr<const ProcessGrid>& grid, WhiteningOptions options,
-                       torch::ScalarType type, const WhiteningEvents& events) {
+WhiteningFit fit_exact(const Placement& placement, const RowStream& stream,
+                       const torch::Tensor& mean, const std::shared_ptr<const ProcessGrid>& grid,
+                       WhiteningOptions options, torch::ScalarType type,
+                       const WhiteningEvents& events) {
   WhiteningFit fit;
-  const auto covariance = settled_covariance(stream, mean, grid, options, events, fit);
+  const auto covariance = settled_covariance(placement, stream, mean, grid, options, events, fit);
   options.epsilon = fit.epsilon;
   events.phase("eigenproblem");
   fit.transform = whitening_transform(covariance, options);
   fit.covariance_rounding /= std::max(fit.transform.eigenvalues[0].item<double>(), 1e-300);
   fit.product = product_type(fit.transform.eigenvalues, fit.epsilon, type);
-  fit.map = std::make_unique<DenseWhitening>(fit.transform.matrix.to(fit.product),
-                                             options.method == WhiteningMethod::kZca);
+  fit.map = dense_map(placement, fit.transform.matrix.to(fit.product),
+                      options.method == WhiteningMethod::kZca);
   return fit;
 }
 
-WhiteningFit fit_randomized(const RowStream& stream, const torch::Tensor& mean,
+WhiteningFit fit_randomized(const Placement& placement, const RowStream& stream,
+                            const torch::Tensor& mean,
                             const std::shared_ptr<const ProcessGrid>& grid,
                             WhiteningOptions options, torch::ScalarType type, std::uint64_t seed,
                             const WhiteningEvents& events) {
@@ -170,7 +178,7 @@ WhiteningFit fit_randomized(const RowStream& stream, const torch::Tensor& mean,
   krylov.components = options.components;
   krylov.blocks = options.passes;
   krylov.seed = seed;
-  const auto leading = leading_components(world, stream, mean, krylov);
+  const auto leading = leading_components(placement, stream, mean, krylov);
   fit.low_rank = true;
   fit.variance = leading.total_variance;
   options.epsilon = fit.epsilon = settled_epsilon(options.epsilon, fit.variance, features);
@@ -196,29 +204,40 @@ WhiteningFit fit_randomized(const RowStream& stream, const torch::Tensor& mean,
   if (options.method == WhiteningMethod::kPca) {
     const auto matrix = leading.vectors * (leading.eigenvalues + fit.epsilon).rsqrt();
     transform.matrix = from_row_blocks(matrix, partition, layout);
-    fit.map = low_rank_pca(world, matrix, features, fit.product);
+    fit.map = low_rank_pca(placement, matrix, features, fit.product);
   } else {
-    fit.map = low_rank_zca(world, leading.vectors, features, leading.eigenvalues, fit.rest_variance,
-                           fit.epsilon, fit.product);
+    fit.map = low_rank_zca(placement, leading.vectors, features, leading.eigenvalues,
+                           fit.rest_variance, fit.epsilon, fit.product);
   }
   return fit;
 }
 
-std::unique_ptr<WhiteningMap> low_rank_pca(const Communicator& communicator,
-                                           const torch::Tensor& own_matrix, std::int64_t features,
-                                           torch::ScalarType type) {
-  return std::make_unique<FewColumnsWhitening>(whole(communicator, own_matrix, features, type));
+std::unique_ptr<WhiteningMap> dense_map(const Placement& placement, const DistributedMatrix& matrix,
+                                        bool symmetric) {
+  if (!placement.on_device()) {
+    return std::make_unique<DenseWhitening>(matrix, symmetric);
+  }
+  const std::int64_t rows = matrix.layout().rows;
+  const auto own = to_row_blocks(matrix, RowPartition(rows, placement.control().size()));
+  return std::make_unique<DeviceWhitening>(DeviceProduct(placement, rows, own));
 }
 
-std::unique_ptr<WhiteningMap> low_rank_zca(const Communicator& communicator,
+std::unique_ptr<WhiteningMap> low_rank_pca(const Placement& placement,
+                                           const torch::Tensor& own_matrix, std::int64_t features,
+                                           torch::ScalarType type) {
+  return std::make_unique<FewColumnsWhitening>(whole(placement, own_matrix, features, type));
+}
+
+std::unique_ptr<WhiteningMap> low_rank_zca(const Placement& placement,
                                            const torch::Tensor& own_vectors, std::int64_t features,
                                            const torch::Tensor& eigenvalues, double rest_variance,
                                            double epsilon, torch::ScalarType type) {
   // Without any variance there is nothing to scale.
   const double rest = std::max(rest_variance + epsilon, 1e-300);
-  return std::make_unique<LowRankWhitening>(whole(communicator, own_vectors, features, type),
-                                            (eigenvalues + epsilon).rsqrt().to(type),
-                                            1 / std::sqrt(rest));
+  return std::make_unique<LowRankWhitening>(
+      whole(placement, own_vectors, features, type),
+      placement.to_device((eigenvalues + epsilon).rsqrt().to(type), "transform"),
+      1 / std::sqrt(rest));
 }
 
 }  // namespace eigenscale

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "eigenscale/comm/placement.h"
 #include "eigenscale/data/row_stream.h"
 #include "eigenscale/linalg/process_grid.h"
 #include "eigenscale/spectral/whitening_map.h"
@@ -45,29 +46,36 @@ struct WhiteningFit {
   torch::ScalarType product = torch::kFloat64;  ///< type of the products of rows and transform
 };
 
-/// [collective] Fits by the covariance, D x D in blocks on the grid. `stream` hands out rows of
-/// `type`. With `options.products` float the covariance is summed from products in single
-/// precision, and once more in double where that leaves whitened samples less white than
+/// [collective] Fits by the covariance, D x D in blocks on the grid, which is of the host.
+/// `stream` hands out rows of `type` where `placement` says; the map is for such rows. With
+/// `options.products` float the covariance is summed from products in single precision, and once
+/// more in double where that leaves whitened samples less white than
 /// spectral/covariance_precision.h asks for. epsilon below 0 is 1e-6 of the mean variance of a
 /// feature.
-WhiteningFit fit_exact(const RowStream& stream, const torch::Tensor& mean,
-                       const std::shared_ptr<const ProcessGrid>& grid, WhiteningOptions options,
-                       torch::ScalarType type, const WhiteningEvents& events);
+WhiteningFit fit_exact(const Placement& placement, const RowStream& stream,
+                       const torch::Tensor& mean, const std::shared_ptr<const ProcessGrid>& grid,
+                       WhiteningOptions options, torch::ScalarType type,
+                       const WhiteningEvents& events);
 
 /// [collective] Fits by passes over the rows alone (spectral/krylov_pca.h). zca scales what the k
 /// components leave by its mean variance r: W = V diag(l + e)^(-1/2) V^T + (r + e)^(-1/2) (I - V
 /// V^T). `stream` hands out rows of `options.products`; `type` is that of the data.
-WhiteningFit fit_randomized(const RowStream& stream, const torch::Tensor& mean,
+WhiteningFit fit_randomized(const Placement& placement, const RowStream& stream,
+                            const torch::Tensor& mean,
                             const std::shared_ptr<const ProcessGrid>& grid,
                             WhiteningOptions options, torch::ScalarType type, std::uint64_t seed,
                             const WhiteningEvents& events);
 
+/// [collective] The map by a dense W, D x width, for rows that lie as `placement` says.
+std::unique_ptr<WhiteningMap> dense_map(const Placement& placement, const DistributedMatrix& matrix,
+                                        bool symmetric);
+
 /// [collective] The map of such a fit with products in `type`: pca from own features' rows of W
 /// (D_p x k), zca from those of V, the k variances and r.
-std::unique_ptr<WhiteningMap> low_rank_pca(const Communicator& communicator,
+std::unique_ptr<WhiteningMap> low_rank_pca(const Placement& placement,
                                            const torch::Tensor& own_matrix, std::int64_t features,
                                            torch::ScalarType type);
-std::unique_ptr<WhiteningMap> low_rank_zca(const Communicator& communicator,
+std::unique_ptr<WhiteningMap> low_rank_zca(const Placement& placement,
                                            const torch::Tensor& own_vectors, std::int64_t features,
                                            const torch::Tensor& eigenvalues, double rest_variance,
                                            double epsilon, torch::ScalarType type);

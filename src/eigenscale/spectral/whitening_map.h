@@ -6,10 +6,11 @@
 #include <memory>
 
 #include "eigenscale/linalg/distributed_matrix.h"
+#include "eigenscale/spectral/travelling_products.h"
 
 namespace eigenscale {
 
-/// A whitening transform as it is applied to centred rows, piece by piece.
+/// A whitening transform as it is applied to centred rows, piece by piece, where they lie.
 class WhiteningMap {
  public:
   virtual ~WhiteningMap() = default;
@@ -40,6 +41,20 @@ class DenseWhitening final : public WhiteningMap {
  private:
   DistributedMatrix matrix_;
   bool symmetric_;
+};
+
+/// The same on devices, with W in blocks of rows.
+class DeviceWhitening final : public WhiteningMap {
+ public:
+  explicit DeviceWhitening(DeviceProduct product) : product_(std::move(product)) {}
+  std::int64_t width() const override { return product_.columns(); }
+  torch::ScalarType type() const override { return torch::kFloat64; }
+  torch::Tensor apply(const torch::Tensor& centred) const override {
+    return product_(centred.to(product_.type()));
+  }
+
+ private:
+  DeviceProduct product_;
 };
 
 /// The same with a W of few columns (D x k), whole on every rank.

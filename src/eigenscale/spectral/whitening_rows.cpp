@@ -4,17 +4,21 @@
 
 namespace eigenscale {
 
-WhiteningRows::WhiteningRows(const Communicator& world, const std::string& data, double scale)
-    : world_(world),
-      source_(open_sample_source(world, data)),
-      own_(*source_, RowPartition(source_->rows(), world.size()).range(world.rank()), scale),
+WhiteningRows::WhiteningRows(const Placement& placement, const std::string& data, double scale)
+    : placement_(placement),
+      source_(open_sample_source(placement.control(), data)),
+      own_(*source_,
+           RowPartition(source_->rows(), placement.control().size())
+               .range(placement.control().rank()),
+           scale),
+      placed_(own_, placement),
       type_(source_->scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32) {}
 
 RowStream WhiteningRows::stream(torch::ScalarType as,
                                 std::function<void(bool reading)> on_read) const {
   // Pieces are few and large, and their products outweigh reading: not ahead, half the memory.
-  return {world_,
-          own_,
+  return {placement_.control(),
+          placed_,
           {.type = as,
            .piece_bytes = kWhiteningPieceBytes,
            .read_ahead = false,

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "eigenscale/comm/placement.h"
+#include "eigenscale/data/device_rows.h"
 #include "eigenscale/data/row_stream.h"
 #include "eigenscale/data/sample_source.h"
 
@@ -18,8 +20,8 @@ constexpr std::int64_t kWhiteningRowBytes = 12 * kWhiteningPieceBytes;
 /// The samples that a whitening reads, a piece at a time. Owns the open file.
 class WhiteningRows {
  public:
-  /// [collective] InputError (agreed) as open_sample_source.
-  WhiteningRows(const Communicator& world, const std::string& data, double scale);
+  /// [collective] The rows come where `placement` says. InputError (agreed) as open_sample_source.
+  WhiteningRows(const Placement& placement, const std::string& data, double scale);
 
   std::int64_t features() const { return own_.features(); }
   /// Shape of a sample.
@@ -32,9 +34,10 @@ class WhiteningRows {
   RowStream stream(torch::ScalarType as, std::function<void(bool reading)> on_read) const;
 
  private:
-  const Communicator& world_;
+  Placement placement_;
   std::unique_ptr<SampleSource> source_;
   FileRows own_;
+  RowsOnDevice placed_;
   torch::ScalarType type_;
 };
 

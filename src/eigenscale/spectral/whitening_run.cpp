@@ -52,7 +52,7 @@ class WhiteningRun {
 
   void run() {
     begin("mean");
-    rows_.emplace(world_, options_.data, options_.scale);
+    rows_.emplace(run_.placement(), options_.data, options_.scale);
     type_ = rows_->type();
     products_ = options_.all_double ? torch::kFloat64 : type_;
     low_rank_ = without_covariance(options_.solver, options_.components, rows_->features());
@@ -70,7 +70,7 @@ class WhiteningRun {
              low_rank_ ? "by passes over the rows, without their covariance"
                        : format_text("grid {}x{}", rows, columns));
 
-    const auto moments = feature_moments(world_, stream);
+    const auto moments = feature_moments(run_.placement(), stream);
     check_moments(stream, moments);
     run_.claim({.inputs = {options_.data},
                 .outputs = {files_.file_name("whitened"), files_.file_name(transform_name()),
@@ -159,8 +159,9 @@ class WhiteningRun {
                                           run_.progress(phase_, stream.own_rows(), piece.range.end,
                                                         "");
                                         }};
-    return low_rank_ ? fit_randomized(stream, mean, grid_, whitening, type_, options_.seed, events)
-                     : fit_exact(stream, mean, grid_, whitening, type_, events);
+    return low_rank_ ? fit_randomized(run_.placement(), stream, mean, grid_, whitening, type_,
+                                      options_.seed, events)
+                     : fit_exact(run_.placement(), stream, mean, grid_, whitening, type_, events);
   }
 
   std::string transform_name() const {
@@ -181,9 +182,11 @@ class WhiteningRun {
     torch::Tensor vectors;
     if (options_.check) {
       const auto width = along ? fit.transform.eigenvalues.numel() : fit.map->width();
-      outputs.emplace(grid_, width);
-      sums = torch::zeros({width}, torch::kFloat64);
-      vectors = along ? whole_components(fit.transform) : torch::Tensor();
+      const auto placement = run_.placement();
+      outputs.emplace(grid_, placement, width);
+      sums = torch::zeros({width}, placement.options(torch::kFloat64));
+      vectors = along ? placement.to_device(whole_components(fit.transform), "transform")
+                      : torch::Tensor();
     }
     const auto measure = [&](const torch::Tensor& rows) {
       const auto seen = (along ? rows.to(torch::kFloat64).matmul(vectors) : rows);
@@ -193,9 +196,9 @@ class WhiteningRun {
     const auto judge = [&] {
       const WhiteningOptions target = {.method = along ? WhiteningMethod::kPca : options_.method,
                                        .epsilon = fit.epsilon};
-      metrics_["covariance_error"] =
-          covariance_error(outputs->take_sum(), sums, static_cast<double>(stream.rows()),
-                           whitened_covariance(fit.transform, target));
+      metrics_["covariance_error"] = covariance_error(
+          outputs->take_sum(), run_.placement().to_host(sums, "moments"),
+          static_cast<double>(stream.rows()), whitened_covariance(fit.transform, target));
       metrics_["residual"] = fit.transform.residual;
       metrics_["orthogonality"] = fit.transform.orthogonality;
       require_passed(fit.epsilon);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <stdexcept>
 
 #include "eigenscale/comm/agreement.h"
 #include "eigenscale/core/errors.h"
@@ -16,9 +17,10 @@
 namespace eigenscale {
 namespace {
 
-PretrainingResult pretrain_by_batches(const Communicator& communicator, Autoencoder& autoencoder,
+PretrainingResult pretrain_by_batches(const Placement& placement, Autoencoder& autoencoder,
                                       const torch::Tensor& rows, const PretrainingOptions& options,
                                       const std::function<bool(const EpochReport&)>& on_epoch) {
+  const Communicator& communicator = placement.control();
   const RowPartition partition(all_reduce(communicator, rows.size(0)), communicator.size());
   on_all_ranks(communicator, [&] {
     TORCH_CHECK(partition.range(communicator.rank()).size() == rows.size(0),
@@ -43,7 +45,7 @@ PretrainingResult pretrain_by_batches(const Communicator& communicator, Autoenco
   training.learning_rate.base = options.mini_batch.learning_rate;
   training.checkpoints = options.checkpoints.directory;
   training.time_limit = options.checkpoints.time_limit;
-  Trainer trainer(communicator, std::make_unique<Reconstruction>(autoencoder), samples, nullptr,
+  Trainer trainer(placement, std::make_unique<Reconstruction>(autoencoder), samples, nullptr,
                   training);
   PretrainingResult result;
   const auto take = [&](double loss) {
@@ -85,16 +87,23 @@ PretrainingResult pretrain_by_batches(const Communicator& communicator, Autoenco
 
 }  // namespace
 
-PretrainingResult pretrain(const Communicator& communicator, Autoencoder& autoencoder,
+PretrainingResult pretrain(const Placement& placement, Autoencoder& autoencoder,
                            const torch::Tensor& rows, const PretrainingOptions& options,
                            const std::function<bool(const EpochReport&)>& on_epoch) {
   if (autoencoder.parameters().empty() || options.max_epochs < 1) {
     return {{}, autoencoder.parameters().empty() ? "no parameters" : "epochs"};
   }
   if (options.batch_size > 0) {
-    return pretrain_by_batches(communicator, autoencoder, rows, options, on_epoch);
+    // Not owned: on the host it is trained in place.
+    const auto trained = autoencoder_at(placement, {std::shared_ptr<void>(), &autoencoder});
+    const auto result = pretrain_by_batches(placement, *trained, rows, options, on_epoch);
+    bring_weights(placement, *trained, autoencoder);
+    return result;
   }
-  return InitializationTrials(communicator, autoencoder, rows, options, on_epoch).run();
+  if (placement.on_device()) {
+    throw std::invalid_argument("pre-training by the full batch is for the host");
+  }
+  return InitializationTrials(placement.control(), autoencoder, rows, options, on_epoch).run();
 }
 
 std::int64_t pretraining_epochs_done(const Communicator& communicator,

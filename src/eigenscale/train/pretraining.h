@@ -7,7 +7,7 @@
 #include <functional>
 #include <string>
 
-#include "eigenscale/comm/communicator.h"
+#include "eigenscale/comm/placement.h"
 #include "eigenscale/nn/autoencoder.h"
 #include "eigenscale/train/adam.h"
 
@@ -86,8 +86,10 @@ struct PretrainingResult {
 /// every rank after each epoch with the same values; training stops when it returns false, which
 /// it must do on all ranks alike. The winner's weights end in `autoencoder`. With a batch size it
 /// is the Trainer that trains, on shuffled batches that are the same on any number of ranks; rows
-/// then lie as a RowPartition says. Throws NumericalError on all ranks when the loss is not finite.
-PretrainingResult pretrain(const Communicator& communicator, Autoencoder& autoencoder,
+/// then lie as a RowPartition says. Rows and autoencoder are on the host; by batches it trains
+/// where `placement` says; the full batch is for the host only. Throws NumericalError on all ranks
+/// when the loss is not finite.
+PretrainingResult pretrain(const Placement& placement, Autoencoder& autoencoder,
                            const torch::Tensor& rows, const PretrainingOptions& options,
                            const std::function<bool(const EpochReport&)>& on_epoch = {});
 

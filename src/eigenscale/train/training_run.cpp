@@ -43,29 +43,14 @@ bool has_kind(const nlohmann::json& specification, const std::string& kind) {
                      [&](const nlohmann::json& part) { return has_kind(part, kind); });
 }
 
-/// Repeated runs give the same bits, and float is no less unless that was asked for.
-void set_device_arithmetic(bool tf32) {
-  auto& context = at::globalContext();
-  context.setDeterministicCuDNN(true);
-  context.setBenchmarkCuDNN(false);
-  context.setAllowTF32CuDNN(tf32);
-  context.setAllowTF32CuBLAS(tf32);
-}
-
 /// One run: owns what all phases write to.
 class TrainingRun {
  public:
   TrainingRun(const Communicator& world, const RunOptions& run, const TrainingRunOptions& options)
       : world_(world), options_(options), begin_(now_seconds()), run_(world, run) {
     keep_freed_memory();
-    if (run.device == "cuda") {
-      device_.emplace(world, options.communicator);
-      set_device_arithmetic(options.tf32);
-      log_info(device_->description());
-      if (!device_->warning().empty()) {
-        run_.warn(device_->warning());
-      }
-    }
+    at::globalContext().setAllowTF32CuDNN(options.tf32);
+    at::globalContext().setAllowTF32CuBLAS(options.tf32);
   }
 
   ExitCode run() {
@@ -107,7 +92,7 @@ class TrainingRun {
   }
 
  private:
-  Placement placement() const { return device_ ? device_->placement() : Placement(world_); }
+  Placement placement() const { return run_.placement(); }
 
   /// [collective] A network of `specification`, and a trainer for it in a run that began with
   /// `initial`.
@@ -255,7 +240,8 @@ class TrainingRun {
         options_.trainer.batches.batch_size, world_.size(), torch::get_num_threads(),
         trainer.parallel().reducer().buckets());
     const auto& specification = network.specification();
-    if (device_ && (has_kind(specification, "zca") || has_kind(specification, "pca-denoise"))) {
+    if (placement().on_device() &&
+        (has_kind(specification, "zca") || has_kind(specification, "pca-denoise"))) {
       log_info(
           "eigenproblems of fewer than {} channels go through the host's memory to LAPACK, others "
           "are solved on the GPU",
@@ -346,9 +332,6 @@ class TrainingRun {
     summary["choices"]["stopped_by"] = end == TrainingEnd::kPatience ? "patience" : "epochs";
     summary["choices"]["buckets"] = trainer.parallel().reducer().buckets();
     summary["communication"] = communication_summary(summary["timers"], communication_seconds_);
-    if (device_) {
-      summary["choices"]["devices"] = device_->description();
-    }
     announce(summary);
     run_.finish([&](const nlohmann::json& whole) {
       return training_report(options_.network, history_, whole);
@@ -377,7 +360,6 @@ class TrainingRun {
   const TrainingRunOptions& options_;
   double begin_;
   Run run_;
-  std::optional<DevicePlacement> device_;
   std::optional<LabelledSamples> training_;
   std::optional<LabelledSamples> validation_;
   std::unique_ptr<Network> network_;

@@ -23,8 +23,6 @@ struct TrainingRunOptions {
   /// Of flat samples that are images; empty: the shape in the file.
   std::vector<std::int64_t> image_shape;
   torch::ScalarType precision = torch::kFloat32;
-  /// What tensors on a device travel by: auto, mpi or nccl (comm/placement.h).
-  std::string communicator = "auto";
   /// Products of floats in TF32 on a device, ten bits of precision.
   bool tf32 = false;
   TrainerOptions trainer;

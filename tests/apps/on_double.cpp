@@ -1,5 +1,5 @@
-// eigenscale-train with the double of a device in the place of a GPU, for tests: the program's own
-// source, and one object more that says what the device is.
+// A program with the double of a device in the place of a GPU, for tests: the program's own source,
+// and this object more, which says what the device is.
 #include <cstdlib>
 #include <memory>
 
@@ -13,6 +13,7 @@ const bool replaced = [] {
   if (const char* devices = std::getenv("EIGENSCALE_DOUBLE_DEVICES"); devices != nullptr) {
     options.devices = std::atoi(devices);
   }
+  options.sides = std::getenv("EIGENSCALE_DOUBLE_SIDES") != nullptr;
   eigenscale::set_device_runtime(std::make_unique<eigenscale::test::DeviceDouble>(options));
   return true;
 }();
