@@ -13,12 +13,17 @@ def double(name):
     return os.path.join(DOUBLES, f"eigenscale-{name}-on-double")
 
 
+def environment(devices, sides=True):
+    """So many devices on this host; with `sides` copies that are not counted are caught."""
+    return {"EIGENSCALE_DOUBLE_DEVICES": str(devices),
+            **({"EIGENSCALE_DOUBLE_SIDES": "1"} if sides else {})}
+
+
 class DeviceTest(program.ProgramTest):
     def run_on(self, device, name, *options, ranks=2, output="run", devices=4, code=0):
         run = program.run(double(name), *options, "--device", device, "--progress", "never",
                           "--output", self.path(output), ranks=ranks,
-                          environment={"EIGENSCALE_DOUBLE_DEVICES": str(devices),
-                                       "EIGENSCALE_DOUBLE_SIDES": "1"})
+                          environment=environment(devices))
         self.assertEqual(run.code, code, run.errors)
         return run
 

@@ -3,18 +3,18 @@
 import json
 import os
 
+import on_device
 import program
 import training
 
-DOUBLE = os.path.join(os.environ["EIGENSCALE_DOUBLES"], "eigenscale-train-on-double")
 OPTIONS, STOPPED = 2, 75
 
 
 class TrainOnDevice(training.TrainingTest):
     def train(self, *more, output="run", ranks=2, code=0, devices=4, **keywords):
-        run = program.run(DOUBLE, *training.last_of_each(self.options(*more, output=output)),
-                          ranks=ranks, environment={"EIGENSCALE_DOUBLE_DEVICES": str(devices)},
-                          **keywords)
+        run = program.run(on_device.double("train"),
+                          *training.last_of_each(self.options(*more, output=output)), ranks=ranks,
+                          environment=on_device.environment(devices, sides=False), **keywords)
         self.assertEqual(run.code, code, run.errors)
         return run
 

@@ -2,6 +2,8 @@
 
 #include <vector>
 
+#include "eigenscale/core/trace.h"
+
 #include "support/nccl_world.h"
 
 namespace eigenscale {
@@ -25,6 +27,34 @@ TEST(DeviceTransfer, TensorsArriveInOrderAndWhole) {
     EXPECT_TRUE(tensor.equal(torch::full({100, 2}, i, torch::kInt64)));
   }
   EXPECT_EQ(transfer.finish(transfer.start(torch::zeros({0, 2}), "test")).size(1), 2);
+  EXPECT_THAT(device.take_violations(), IsEmpty());
+}
+
+TEST(DeviceTransfer, WhatWasComputedComesBackAndIsCounted) {
+  auto& device = test::device_double();
+  device.take_violations();
+  DeviceTransfer transfer(device, torch::kCPU);
+  const auto counted = [] {
+    auto all = counters();
+    return std::vector{all["transfers.to_device.there.bytes"],
+                       all["transfers.to_device.there.calls"], all["transfers.to_host.back.bytes"],
+                       all["transfers.to_host.back.calls"]};
+  };
+  const auto before = counted();
+  const auto there = transfer.finish(transfer.start(torch::arange(6.0), "there")).view({2, 3});
+  for (int i = 1; i < 5; ++i) {
+    there.add_(1);
+    const auto back = transfer.to_host(there.t(), "back");
+    EXPECT_TRUE(back.is_contiguous());
+    EXPECT_TRUE(back.equal(torch::arange(6.0).view({2, 3}).t() + i));
+    there.add_(0);  // the memory may be changed at once
+  }
+  EXPECT_EQ(transfer.to_host(there.narrow(0, 0, 0), "back").size(1), 3);
+  const auto after = counted();
+  EXPECT_EQ(after[0] - before[0], 24);
+  EXPECT_EQ(after[1] - before[1], 1);
+  EXPECT_EQ(after[2] - before[2], 4 * 24);
+  EXPECT_EQ(after[3] - before[3], 5);
   EXPECT_THAT(device.take_violations(), IsEmpty());
 }
 

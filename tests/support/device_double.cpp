@@ -65,6 +65,10 @@ torch::Device DeviceDouble::tensor_device(int) {
   return options_.sides ? double_device() : torch::kCPU;
 }
 
+bool DeviceDouble::holds(const torch::Tensor& tensor) {
+  return options_.sides && is_on_double(tensor);
+}
+
 DeviceStream DeviceDouble::make_stream() {
   const std::lock_guard lock(mutex_);
   auto& stream = *streams_.emplace_back(std::make_unique<Stream>());

@@ -50,6 +50,7 @@ class DeviceDouble : public DeviceRuntime {
   std::vector<DeviceDescription> devices(std::string& problem) override;
   std::string libtorch_problem() override { return ""; }
   torch::Device tensor_device(int) override;
+  bool holds(const torch::Tensor& tensor) override;
   void use_device(int) override {}
   std::string nccl_version() override { return "0.0.0"; }
   DeviceStream current_stream() override { return &home_; }

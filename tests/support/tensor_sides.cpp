@@ -1,5 +1,7 @@
 #include "support/tensor_sides.h"
 
+#include "eigenscale/comm/device_transfer.h"
+
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/record_function.h>
 
@@ -120,7 +122,14 @@ void look_at(const at::RecordFunction& function, Context& context) {
     host = host || side == Side::kHost;
     host_array = host_array || (side == Side::kHost && tensor.dim() > 0);
   }
+  if (name == "aten::set_data" || name == "aten::_has_compatible_shallow_copy_type") {
+    return;  // another tensor in its place, carried before
+  }
+  const bool counted = is_carrying();
   const auto report = [&](const char* what) {
+    if (counted) {
+      return;
+    }
     reporter()(std::string(what) + ": " + function.name());
   };
   if (tensors.empty()) {  // makes one
@@ -176,6 +185,11 @@ void on_end(const at::RecordFunction& function, at::ObserverContext* context) {
 }
 
 }  // namespace
+
+bool is_on_double(const torch::Tensor& tensor) {
+  const std::lock_guard lock(mutex);
+  return tensor.has_storage() && sides().of(tensor) == Side::kDevice;
+}
 
 void watch_sides(std::function<void(const std::string&)> report) {
   reporter() = std::move(report);

@@ -21,6 +21,9 @@ namespace eigenscale::test {
 /// [local] From now on `report` is told, until the process ends.
 void watch_sides(std::function<void(const std::string&)> report);
 
+/// [local] Whether it is known to be a device's.
+bool is_on_double(const torch::Tensor& tensor);
+
 /// The host's device by another name.
 inline torch::Device double_device() { return {torch::kCPU, 0}; }
 

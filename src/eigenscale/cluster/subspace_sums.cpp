@@ -73,6 +73,9 @@ SubspaceSums::SubspaceSums(const Placement& placement, std::int64_t clusters, st
 }
 
 SortedLabels sort_on_device(const torch::Tensor& labels, std::int64_t clusters) {
+  if (labels.numel() == 0) {
+    return {labels, torch::zeros({clusters + 1}, labels.options())};
+  }
   const auto [sorted, order] = torch::sort(labels, /*stable=*/true, 0, false);
   return {order, torch::searchsorted(sorted, torch::arange(clusters + 1, labels.options()))};
 }

@@ -138,6 +138,8 @@ class CudaRuntime final : public DeviceRuntime {
   void keep(const torch::Tensor&, DeviceStream) override {}
 #endif
 
+  bool holds(const torch::Tensor& tensor) override { return tensor.is_cuda(); }
+
   void use_device(int index) override { check_cuda(cudaSetDevice(index), "cudaSetDevice"); }
 
   std::string nccl_version() override {

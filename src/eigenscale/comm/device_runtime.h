@@ -43,6 +43,8 @@ class DeviceRuntime {
   virtual std::string libtorch_problem() = 0;
   /// [local] What tensors on the device `index` have as their device.
   virtual torch::Device tensor_device(int index) = 0;
+  /// [local] Whether it lies on one of them.
+  virtual bool holds(const torch::Tensor& tensor) = 0;
   /// [local] This thread's device from now on.
   virtual void use_device(int index) = 0;
   virtual std::string nccl_version() = 0;

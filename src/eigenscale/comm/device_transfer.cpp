@@ -17,7 +17,52 @@ void count_transfer(const char* direction, const char* site, const torch::Tensor
   count(name + ".calls", 1);
 }
 
+thread_local bool carrying = false;
+
+/// While this is there, what crosses has been counted.
+class Carrying {
+ public:
+  /// Nothing is counted unless something crosses.
+  Carrying(bool to_device, const char* site, const torch::Tensor& tensor) {
+    auto* runtime = device_runtime();
+    if (runtime != nullptr && runtime->holds(tensor) != to_device) {
+      count_transfer(to_device ? "to_device" : "to_host", site, tensor);
+    }
+    carrying = true;
+  }
+  ~Carrying() { carrying = false; }
+  Carrying(const Carrying&) = delete;
+  Carrying& operator=(const Carrying&) = delete;
+};
+
 }  // namespace
+
+c10::Scalar number_of(const torch::Tensor& tensor, const char* site) {
+  const Carrying counted(false, site, tensor);
+  return tensor.item();
+}
+
+torch::Tensor on_host(const torch::Tensor& tensor, const char* site) {
+  const Carrying counted(false, site, tensor);
+  return tensor.cpu();
+}
+
+torch::Tensor moved_to(const torch::Tensor& tensor, torch::Device device, const char* site) {
+  const Carrying counted(!device.is_cpu() || device.has_index(), site, tensor);
+  return tensor.to(device);
+}
+
+void move_module(torch::nn::Module& module, torch::Device device, const char* site) {
+  const torch::NoGradGuard no_grad;
+  for (auto& tensor : module.parameters()) {
+    tensor.set_data(moved_to(tensor.detach(), device, site));
+  }
+  for (auto& tensor : module.buffers()) {
+    tensor.set_data(moved_to(tensor, device, site));
+  }
+}
+
+bool is_carrying() { return carrying; }
 
 DeviceTransfer::DeviceTransfer(DeviceRuntime& runtime, torch::Device device)
     : runtime_(runtime), device_(device), stream_(runtime.make_stream()) {}

@@ -50,4 +50,18 @@ class DeviceTransfer {
   std::vector<std::pair<torch::Tensor, std::shared_ptr<void>>> read_;
 };
 
+// What crosses where no placement is at hand: on the current stream, waited for, and counted as
+// above where it crosses.
+
+/// [local] The number in a tensor of one element.
+c10::Scalar number_of(const torch::Tensor& tensor, const char* site);
+/// [local] The tensor on the host; itself where it is there.
+torch::Tensor on_host(const torch::Tensor& tensor, const char* site);
+/// [local] The tensor on `device`; itself where it is there.
+torch::Tensor moved_to(const torch::Tensor& tensor, torch::Device device, const char* site);
+/// [local] All parameters and buffers of a module, in place.
+void move_module(torch::nn::Module& module, torch::Device device, const char* site);
+/// [local] Whether this thread is within one of these: what a test that looks for others lets pass.
+bool is_carrying();
+
 }  // namespace eigenscale

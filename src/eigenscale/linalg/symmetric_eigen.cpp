@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "eigenscale/comm/agreement.h"
+#include "eigenscale/comm/device_transfer.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/core/row_partition.h"
 #include "eigenscale/core/trace.h"
@@ -250,7 +251,8 @@ void verify(const DistributedMatrix& matrix, EigenDecomposition& result) {
 
 void require_finite(const torch::Tensor& entries, std::int64_t n) {
   // A sum of magnitudes overflows only where a residual would, too.
-  if (entries.numel() > 0 && !std::isfinite(entries.norm(1).item<double>())) {
+  if (entries.numel() > 0 &&
+      !std::isfinite(number_of(entries.norm(1), "eigenproblems").toDouble())) {
     throw NumericalError("an eigenproblem of size " + std::to_string(n) +
                          " has entries that are not finite");
   }
@@ -278,12 +280,13 @@ EigenDecomposition symmetric_eigen(const torch::Tensor& matrix, std::int64_t lea
   const std::int64_t n = matrix.size(0);
   const std::int64_t count = leading < 0 ? n : std::min(leading, n);
   require_finite(matrix, n);
-  const double factor = power_of_two_for(n > 0 ? matrix.abs().max().item<double>() : 0);
+  const double factor =
+      power_of_two_for(n > 0 ? number_of(matrix.abs().max(), "eigenproblems").toDouble() : 0);
   if (!matrix.is_cpu()) {
-    auto result = n < kSmallestOnDevice ? symmetric_eigen(matrix.cpu(), leading)
+    auto result = n < kSmallestOnDevice ? symmetric_eigen(on_host(matrix, "eigenproblems"), leading)
                                         : cusolver_eigen(matrix * factor, count);
-    result.values = result.values.to(matrix.device());
-    result.vectors = result.vectors.to(matrix.device());
+    result.values = moved_to(result.values, matrix.device(), "eigenproblems");
+    result.vectors = moved_to(result.vectors, matrix.device(), "eigenproblems");
     if (n >= kSmallestOnDevice) {
       result.values.div_(factor);
       fix_signs(nullptr, result.vectors);

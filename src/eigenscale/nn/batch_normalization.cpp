@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "eigenscale/comm/device_transfer.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/nn/saved_communicator.h"
 
@@ -52,7 +53,7 @@ ChannelMoments channel_moments(const Communicator& communicator, const torch::Te
   }
   ChannelMoments result;
   result.samples = sums[channels];
-  if (own == 0 && result.samples.item<double>() == 0) {
+  if (own == 0 && number_of(result.samples, "normalisation").toDouble() == 0) {
     throw Error(ExitCode::kInput, "a normalisation layer was given a batch without samples",
                 /*agreed=*/true);
   }

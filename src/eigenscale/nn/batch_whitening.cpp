@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "eigenscale/comm/device_transfer.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/linalg/gram.h"
 
@@ -199,7 +200,7 @@ BatchWhitening batch_whitening(
   auto saved = c10::make_intrusive<WhitenedBatch>();
   saved->communicator = &communicator;
   saved->parameter_type = scale.scalar_type();
-  saved->samples = sums[channels].item<double>();
+  saved->samples = number_of(sums[channels], "normalisation").toDouble();
   if (saved->samples == 0) {
     throw Error(ExitCode::kInput, "a normalisation layer was given a batch without samples",
                 /*agreed=*/true);

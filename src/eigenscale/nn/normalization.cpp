@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "eigenscale/comm/device_transfer.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/nn/autocast.h"
 
@@ -58,9 +59,9 @@ std::int64_t Normalization::count_kept(const torch::Tensor& eigenvalues) const {
   }
   std::int64_t kept = size;
   if (options_.energy < 1) {
-    const auto on_host = eigenvalues.cpu();
-    const auto* values = on_host.data_ptr<double>();
-    const double wanted = options_.energy * on_host.clamp_min(0).sum().item<double>();
+    const auto known = on_host(eigenvalues, "denoising");
+    const auto* values = known.data_ptr<double>();
+    const double wanted = options_.energy * known.clamp_min(0).sum().item<double>();
     double held = 0;
     kept = 0;
     while (kept < size && (kept == 0 || held < wanted)) {
@@ -70,9 +71,10 @@ std::int64_t Normalization::count_kept(const torch::Tensor& eigenvalues) const {
       ++kept;
     }
     if (is_training() && communicator_.size() > 1) {
-      const auto count = torch::full({1}, kept, torch::kInt64).to(communicator_.device());
+      const auto count =
+          moved_to(torch::full({1}, kept, torch::kInt64), communicator_.device(), "denoising");
       communicator_.broadcast(count, 0);
-      kept = count.item<std::int64_t>();
+      kept = number_of(count, "denoising").toLong();
     }
   }
   return kept;

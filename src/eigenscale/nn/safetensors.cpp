@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "eigenscale/comm/device_transfer.h"
 #include "eigenscale/core/atomic_file.h"
 #include "eigenscale/core/errors.h"
 
@@ -167,7 +168,7 @@ void write_safetensors(const std::filesystem::path& path, const NamedTensors& te
       throw OutputError(path.string() + ": safetensors has no element type for tensor '" + name +
                         "' of type " + torch::toString(tensor.scalar_type()));
     }
-    contents.push_back(tensor.detach().cpu().contiguous());
+    contents.push_back(on_host(tensor.detach(), "files").contiguous());
     const auto bytes = static_cast<std::int64_t>(contents.back().nbytes());
     json[name] = {{"dtype", known->first},
                   {"shape", tensor.sizes().vec()},

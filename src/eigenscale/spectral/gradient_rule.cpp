@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "eigenscale/comm/device_transfer.h"
 #include "eigenscale/core/errors.h"
 
 namespace eigenscale {
@@ -83,7 +84,8 @@ torch::Tensor gradient_factors(const torch::Tensor& values, const GradientRuleOp
     case GradientRule::kPade:
       return series(values, kTaylorSmallest, terms(10), rational_sum);
     default: {
-      const double largest = values.numel() > 0 ? values[0].item<double>() : 0;
+      const double largest =
+          values.numel() > 0 ? number_of(values[0], "eigenvalues").toDouble() : 0;
       const double rounding = static_cast<double>(values.numel()) * 0x1p-52 * largest;
       return series(values, std::max(rounding, 1e-300), terms(20), geometric_sum);
     }

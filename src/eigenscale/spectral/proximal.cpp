@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "eigenscale/comm/device_transfer.h"
 #include "eigenscale/core/errors.h"
 
 namespace eigenscale {
@@ -23,12 +24,12 @@ torch::Tensor sparse_group_threshold(const torch::Tensor& rows, double group, do
 
 LowRankMatrix singular_value_threshold(const torch::Tensor& matrix, double threshold) {
   const auto values = matrix.to(torch::kFloat64);
-  if (!values.isfinite().all().item<bool>()) {
+  if (!number_of(values.isfinite().all(), "penalties").toBool()) {
     throw NumericalError(
         "a matrix holds a value that is not finite: it has no singular value decomposition");
   }
   const auto [left, singular, right] = torch::linalg_svd(values, /*full_matrices=*/false);
-  const auto rank = (singular > threshold).sum().item<std::int64_t>();
+  const auto rank = number_of((singular > threshold).sum(), "penalties").toLong();
   if (rank == 0) {
     return {torch::zeros_like(matrix), 0};
   }
@@ -40,7 +41,8 @@ LowRankMatrix singular_value_threshold(const torch::Tensor& matrix, double thres
 
 ProximalSum proximal_of_sum(const torch::Tensor& start, const ProximalOperator& f,
                             const ProximalOperator& g, double tolerance, std::int64_t most) {
-  const double largest = start.numel() > 0 ? start.abs().max().item<double>() : 0;
+  const double largest =
+      start.numel() > 0 ? number_of(start.abs().max(), "penalties").toDouble() : 0;
   ProximalSum result{start, torch::zeros_like(start), 0, 0};
   auto of_g = torch::zeros_like(start);
   // start = point + of_f + of_g throughout, with of_g a subgradient of g at `other` and of_f one of
@@ -51,7 +53,9 @@ ProximalSum proximal_of_sum(const torch::Tensor& start, const ProximalOperator& 
     of_g = result.point + of_g - other;
     result.point = f(other + result.of_f);
     result.of_f = other + result.of_f - result.point;
-    result.gap = start.numel() > 0 ? (result.point - other).abs().max().item<double>() : 0;
+    result.gap = start.numel() > 0
+                     ? number_of((result.point - other).abs().max(), "penalties").toDouble()
+                     : 0;
     if (result.gap <= tolerance * largest) {
       break;
     }

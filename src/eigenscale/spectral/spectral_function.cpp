@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include "eigenscale/comm/device_transfer.h"
+
 namespace eigenscale {
 
 double SpectralFunction::smallest(const torch::Tensor& eigenvalues) {
-  const double largest = eigenvalues.numel() > 0 ? eigenvalues[0].item<double>() : 0;
+  const double largest =
+      eigenvalues.numel() > 0 ? number_of(eigenvalues[0], "eigenvalues").toDouble() : 0;
   return std::max(static_cast<double>(eigenvalues.numel()) * 0x1p-52 * largest, 1e-300);
 }
 

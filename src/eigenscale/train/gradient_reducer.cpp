@@ -13,6 +13,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "eigenscale/comm/device_transfer.h"
 #include "eigenscale/core/clock.h"
 #include "eigenscale/core/row_partition.h"
 #include "eigenscale/core/trace.h"
@@ -327,11 +328,11 @@ double GradientReducer::gradient_norm() const {
         gradients.push_back(parameter.grad());
       }
     }
-    return gradients.empty() ? 0
-                             : torch::stack(at::_foreach_norm(gradients, 2))
-                                   .to(torch::kFloat64)
-                                   .norm()
-                                   .item<double>();
+    return gradients.empty()
+               ? 0
+               : number_of(torch::stack(at::_foreach_norm(gradients, 2)).to(torch::kFloat64).norm(),
+                           "gradient norm")
+                     .toDouble();
   }
   double squares = 0;
   torch::Tensor on_device;  // one number comes from there, not one for each parameter
@@ -348,7 +349,8 @@ double GradientReducer::gradient_norm() const {
       squares += value * value;
     }
   }
-  return std::sqrt(on_device.defined() ? on_device.item<double>() : squares);
+  return std::sqrt(on_device.defined() ? number_of(on_device, "gradient norm").toDouble()
+                                       : squares);
 }
 
 void GradientReducer::scale_gradients(double factor) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "eigenscale/comm/device_transfer.h"
+
 namespace eigenscale {
 namespace {
 
@@ -21,7 +23,8 @@ class HalfSquares : public torch::autograd::Function<HalfSquares> {
 
   static tensor_list backward(AutogradContext* context, const tensor_list& gradients) {
     const auto error = context->get_saved_variables()[0];
-    const double factor = gradients[0].item<double>() / context->saved_data["features"].toDouble();
+    const double factor =
+        number_of(gradients[0], "loss").toDouble() / context->saved_data["features"].toDouble();
     return {error * factor, torch::Tensor()};
   }
 };
@@ -74,11 +77,12 @@ Evaluation Reconstruction::evaluate(const Placement& placement, const LabelledSa
   double loss = 0;
   for (std::int64_t begin = 0; begin < samples.rows.size(0); begin += kRowsAtOnce) {
     const auto size = std::min(kRowsAtOnce, samples.rows.size(0) - begin);
-    auto rows = samples.rows.narrow(0, begin, size).to(input_type()).to(placement.device());
+    auto rows =
+        placement.to_device(samples.rows.narrow(0, begin, size).to(input_type()), "evaluation");
     if (scale != 1) {
       rows = rows * scale;
     }
-    loss += reconstruction_loss(autoencoder_, rows).item<double>();
+    loss += number_of(reconstruction_loss(autoencoder_, rows), "evaluation").toDouble();
   }
   return {.loss = all_reduce(placement.control(), loss) / static_cast<double>(samples.count())};
 }

@@ -5,6 +5,7 @@
 #include <numeric>
 #include <utility>
 
+#include "eigenscale/comm/device_transfer.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/core/format.h"
 #include "eigenscale/core/trace.h"
@@ -100,7 +101,7 @@ void ProximalTraining::apply(double step) {
 void ProximalTraining::require_finite() const {
   for (const auto& group : groups_) {
     for (const auto& member : group.members) {
-      if (!member.parameter.isfinite().all().item<bool>()) {
+      if (!number_of(member.parameter.isfinite().all(), "penalties").toBool()) {
         throw Error(ExitCode::kNumerical,
                     "a weight of layer " + group.space.name() +
                         " is not finite; lower --learning-rate, set --clip-norm or look at the "
@@ -142,7 +143,7 @@ void ProximalTraining::shrink_ranks(double step) {
     const auto weight = matrix.parameter.detach().flatten(1);
     if (grid_ && std::min(weight.size(0), weight.size(1)) >= options_.distributed_from) {
       // Through the host's memory: the solvers of several ranks work there.
-      const auto low = distributed_singular_value_threshold(weight.to(world_.device()),
+      const auto low = distributed_singular_value_threshold(on_host(weight, "penalties"),
                                                             step * matrix.tau, grid_);
       put_matrix(matrix, low);
     } else {
@@ -207,8 +208,8 @@ torch::Tensor ProximalTraining::threshold(const PenalisedGroup& group, const tor
 torch::Tensor ProximalTraining::put_rows(PenalisedGroup& group, const torch::Tensor& before,
                                          torch::Tensor rows) {
   auto dead = (rows == 0).all(1) & (group.lambda > 0);
-  if (dead.all().item<bool>()) {
-    const auto strongest = before.norm(2, {1}).argmax().item<std::int64_t>();
+  if (number_of(dead.all(), "penalties").toBool()) {
+    const auto strongest = number_of(before.norm(2, {1}).argmax(), "penalties").toLong();
     if (!group.warned) {
       group.warned = true;
       warn("the group sparsity " + short_text(group.lambda) + " would remove all " +
@@ -236,7 +237,7 @@ torch::Tensor ProximalTraining::put_rows(PenalisedGroup& group, const torch::Ten
 // What reads a neuron that is zero does nothing, and gets no gradient any more. It would only count
 // in the norm of the neuron it belongs to; and a network without it must train as this one.
 void ProximalTraining::forget_dead(const PenalisedGroup& group, const torch::Tensor& dead) {
-  if (!dead.any().item<bool>()) {
+  if (!number_of(dead.any(), "penalties").toBool()) {
     return;
   }
   const auto parameters = network_.named_parameters();
@@ -298,7 +299,7 @@ ProximalTraining::ExactStep ProximalTraining::exact_threshold(const PenalisedGro
       rows, [&](const torch::Tensor& point) { return threshold(group, point, step); }, ranks,
       kExactTolerance, kExactIterations);
   result.rows = sum.point;
-  const double largest = rows.abs().max().item<double>();
+  const double largest = number_of(rows.abs().max(), "penalties").toDouble();
   result.gap = largest > 0 ? sum.gap / largest : 0;
   return result;
 }
@@ -351,7 +352,8 @@ void ProximalTraining::shrink_exactly(double step) {
 bool ProximalTraining::has_dead_neurons() const {
   return std::ranges::any_of(groups_, [&](const PenalisedGroup& group) {
     const auto dead = (rows_of(group) == 0).all(1);
-    return !group.space.fixed && dead.any().item<bool>() && !dead.all().item<bool>();
+    return !group.space.fixed && number_of(dead.any(), "penalties").toBool() &&
+           !number_of(dead.all(), "penalties").toBool();
   });
 }
 
@@ -359,7 +361,7 @@ std::vector<LayerSize> ProximalTraining::layers() const {
   std::vector<LayerSize> result;
   for (const auto& group : groups_) {
     for (const auto& producer : group.space.producers) {
-      const auto live = (rows_of(group) != 0).any(1).sum().item<std::int64_t>();
+      const auto live = number_of((rows_of(group) != 0).any(1).sum(), "penalties").toLong();
       result.push_back({layer_name(producer), group.space.channels, live, {}});
       for (const auto& matrix : matrices_) {
         if (matrix.name == result.back().name) {

@@ -6,6 +6,7 @@
 #include <limits>
 #include <string>
 
+#include "eigenscale/comm/device_transfer.h"
 #include "eigenscale/core/clock.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/core/log.h"
@@ -192,10 +193,10 @@ Trainer::Sums Trainer::accumulate() {
   }
   // Only now: a device would run dry while the host waits for a number before it hands out more.
   for (const auto& loss : losses) {
-    sums.loss += loss.item<double>();
+    sums.loss += number_of(loss, "loss").toDouble();
   }
   for (const auto& count : wrong) {
-    sums.wrong += static_cast<double>(count.item<std::int64_t>());
+    sums.wrong += static_cast<double>(number_of(count, "loss").toLong());
   }
   return sums;
 }
@@ -220,7 +221,9 @@ void Trainer::check_weights() const {
   double sum = 0;
   for (const auto& [name, tensor] : named_parameters(objective_->module())) {
     if (tensor.is_floating_point()) {
-      sum += tensor.isfinite().all().item<bool>() ? 0 : std::numeric_limits<double>::quiet_NaN();
+      sum += number_of(tensor.isfinite().all(), "checks").toBool()
+                 ? 0
+                 : std::numeric_limits<double>::quiet_NaN();
     }
   }
   check_finite(sum, "network", 0);

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "eigenscale/comm/agreement.h"
+#include "eigenscale/comm/device_transfer.h"
 #include "eigenscale/comm/placement.h"
 #include "eigenscale/core/clock.h"
 #include "eigenscale/core/errors.h"
@@ -107,7 +108,9 @@ class TrainingRun {
     on_all_ranks(world_, [&] {  // its layers may not fit into memory
       network_ = std::make_unique<Network>(placement().data(), specification, options_.precision,
                                            options.batches.seed);
-      network_->to(placement().device());
+      if (placement().on_device()) {
+        move_module(*network_, placement().device(), "network");
+      }
     });
     trainer_ = std::make_unique<Trainer>(placement(), *network_, *training_,
                                          validation_ ? &*validation_ : nullptr, options);
