@@ -40,7 +40,8 @@ struct Shares {
   double in_column(std::int64_t size) const { return real(local(size, block(size), columns)); }
   /// Messages of add_gram for so many own columns.
   double travelling(std::int64_t width) const {
-    return 2 * real(ceil_divide(width, std::max<std::int64_t>(1, kSingleProducts / columns)));
+    const double along = (columns > 1 ? 1 : 0) + (rows > 1 ? 1 : 0);
+    return along * real(ceil_divide(width, std::max<std::int64_t>(1, kSingleProducts / columns)));
   }
   double others(double of) const { return of * real(ranks - 1) / real(ranks); }
 
@@ -84,11 +85,13 @@ double piece_bytes(const WhiteningProblem& problem) {
 /// X X^T of own columns of a D x M matrix, M in all, and the other triangle of the sum.
 void add_gram(PhaseCost& cost, const WhiteningProblem& problem, double columns, double bytes) {
   const Shares shares(problem);
-  const double rows = shares.in_row(problem.features) * columns * bytes;
-  const double own = shares.in_column(problem.features) * columns * bytes;
-  cost.bytes += rows + own;
-  cost.wire += rows * real(shares.columns - 1) / real(shares.columns) +
-               own * real(shares.rows - 1) / real(shares.rows);
+  const auto add_gather = [&](double own, std::int64_t processes) {
+    if (processes > 1) {
+      add(cost, 0, own, own * real(processes - 1) / real(processes));
+    }
+  };
+  add_gather(shares.in_row(problem.features) * columns * bytes, shares.columns);
+  add_gather(shares.in_column(problem.features) * columns * bytes, shares.rows);
 }
 
 void add_mirror(PhaseCost& cost, const WhiteningProblem& problem) {
