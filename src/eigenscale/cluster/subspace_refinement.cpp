@@ -129,11 +129,13 @@ class Refiner {
     const auto* now = labels.data_ptr<std::int64_t>();
     auto* residual = residuals.data_ptr<float>();
     auto* numbers = totals.numbers.data_ptr<double>();
+    double objective = numbers[0];
+    std::int64_t changed = 0;
     auto* sizes = totals.sizes.data_ptr<double>();
     for (std::int64_t i = 0; i < rows.size(0); ++i) {
-      numbers[1] += old[i] != now[i] ? 1 : 0;
+      changed += old[i] != now[i] ? 1 : 0;
       old[i] = now[i];
-      numbers[0] += residual[i];
+      objective += residual[i];
       // Only such a row can be zero, and then takes no part.
       if (residual[i] == 1 && is_zero_row(rows, i)) {
         numbers[2] += 1;
@@ -142,6 +144,8 @@ class Refiner {
         sizes[now[i]] += 1;
       }
     }
+    numbers[0] = objective;
+    numbers[1] += static_cast<double>(changed);
   }
 
   /// The same on a device.
