@@ -4,6 +4,7 @@
 #include "eigenscale/comm/device.h"
 #include "eigenscale/comm/device_runtime.h"
 #include "eigenscale/comm/environment.h"
+#include "eigenscale/comm/threads.h"
 #include "eigenscale/compress/onnx_export.h"
 #include "eigenscale/core/memory.h"
 #include "eigenscale/core/version.h"
@@ -26,6 +27,18 @@ std::string built_with_mpi() {
 #else
   return standard;
 #endif
+}
+
+/// An OpenBLAS that is older than its processor may take kernels of 2004 there.
+std::string described_kernels() {
+  auto text = blas_kernels();
+#ifdef __x86_64__
+  if (text == "Prescott" && __builtin_cpu_supports("avx2") != 0) {
+    text += std::string(": it does not know this processor; try OPENBLAS_CORETYPE=") +
+            (__builtin_cpu_supports("avx512f") != 0 ? "SkylakeX" : "Haswell");
+  }
+#endif
+  return text;
 }
 
 std::string info(const Communicator& world) {
@@ -64,6 +77,7 @@ std::string info(const Communicator& world) {
   line("libtorch with CUDA", torch::cuda::is_available() ? "yes" : "no");
   line("ranks", std::to_string(world.size()));
   line("host of rank 0", Environment::host_name());
+  line("OpenBLAS kernels", described_kernels());
   line("threads per rank", std::to_string(torch::get_num_threads()));
   line("memory available", std::to_string(available_memory_bytes() / 1048576) + " MiB");
   return text;

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <string>
 
 #include "eigenscale/comm/communicator.h"
 
@@ -31,6 +32,10 @@ class BorrowedThreads {
   int torch_before_;
   int blas_before_;
 };
+
+/// [local] The processor whose kernels OpenBLAS has chosen for this one, such as "SkylakeX"; empty
+/// for another BLAS.
+std::string blas_kernels();
 
 /// [collective] A barrier in which those who wait sleep, a millisecond at a time, and leave their
 /// cores to who has not come yet.

@@ -34,11 +34,9 @@ BlockCyclicLayout square_blocks(const BlockCyclicLayout& layout) {
   return square_layout(layout.rows, layout.grid);
 }
 
-/// Two ranks' cores solve faster as threads of one process than by messages, but for all vectors of
-/// small matrices. On more cores that was not measured.
-bool one_rank_is_faster(std::int64_t n, double share, int ranks) {
-  return ranks == 2 && (n >= 800 || share <= 0.5);
-}
+/// Two ranks' cores solve faster as threads of one process than by messages, but for small
+/// matrices. On more cores that was not measured.
+bool one_rank_is_faster(std::int64_t n, int ranks) { return ranks == 2 && n >= 800; }
 
 /// [collective]
 EigenSolver choose(const BlockCyclicLayout& layout, EigenRange range, bool one_rank) {
@@ -48,7 +46,7 @@ EigenSolver choose(const BlockCyclicLayout& layout, EigenRange range, bool one_r
   }
   const auto n = static_cast<double>(layout.rows);
   const double share = range.kind == Kind::kAll ? 1 : static_cast<double>(range.count) / n;
-  if (one_rank && one_rank_is_faster(layout.rows, share, ranks) && one_rank_can_solve(layout)) {
+  if (one_rank && one_rank_is_faster(layout.rows, ranks) && one_rank_can_solve(layout)) {
     return EigenSolver::kLapack;
   }
   if (!elpa_can_solve(layout)) {
