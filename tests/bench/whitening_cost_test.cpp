@@ -90,7 +90,7 @@ TEST_F(WhiteningCostTest, CountsTheCovariancesWayExactly) {
     counts.mark("mean");
     std::string phase = "before";
     const auto fit =
-        fit_exact(*stream_, mean, grid_,
+        fit_exact(world(), *stream_, mean, grid_,
                   {.method = method, .components = kComponents, .epsilon = 0.1}, torch::kFloat64,
                   {.phase =
                        [&](const std::string& next) {
@@ -115,7 +115,7 @@ TEST_F(WhiteningCostTest, CountsTheWayWithoutCovarianceExactly) {
     const auto mean = feature_moments(world(), *stream_).mean;
     Counts counts;
     const auto fit = fit_randomized(
-        *stream_, mean, grid_,
+        world(), *stream_, mean, grid_,
         {.method = method, .components = kComponents, .epsilon = 0.1, .passes = 3}, torch::kFloat64,
         1, {.phase = [](const std::string&) {}, .progress = [](const RowPiece&) {}});
     counts.mark("components");
