@@ -99,7 +99,6 @@ ClusteringRunOptions clustering_options(const ProgramOptions& options) {
                               : LabelAssignment::kKmeans;
   clustering.precision = options.is("precision", "float") ? torch::kFloat32 : torch::kFloat64;
   options.read("pretrained", clustering.pretrained);
-  clustering.stop_on_plateau = !options.has("pretrain-epochs");
   clustering.seed = options.seed();
   return run;
 }

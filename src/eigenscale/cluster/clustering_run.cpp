@@ -172,8 +172,7 @@ class ClusteringRun {
     const bool pretrains = has_encoder_phase && !has_encoder(*snapshots_);
     snapshots_->open_log(
         pretrains && run_.options().resume
-            ? pretraining_epochs_done(world_, run_.file("checkpoints"),
-                                      settings_.pretrain_batch > 0)
+            ? pretraining_epochs_done(world_, run_.file("checkpoints"))
             : 0,
         [this](const nlohmann::json& line) {
           if (line.at("phase") == "pretrain") {
@@ -196,7 +195,7 @@ class ClusteringRun {
     events.phase = [this](const std::string& phase) { run_.phase(phase); };
     events.epoch = [this](const EpochReport& epoch) {
       history_.epochs.push_back(epoch);
-      log_epoch(run_, epoch, settings_.pretrain_epochs);
+      log_epoch(run_, epoch);
       return true;
     };
     events.step = [this](const FineTuningStep& step) {

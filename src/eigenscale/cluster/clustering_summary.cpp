@@ -42,13 +42,13 @@ void summarize_pretraining(Run& run, const std::optional<PretrainingResult>& res
   }
 }
 
-void log_epoch(Run& run, const EpochReport& epoch, std::int64_t most_epochs) {
+void log_epoch(Run& run, const EpochReport& epoch) {
   run.log({{"phase", "pretrain"},
            {"initialization", epoch.initialization},
            {"epoch", epoch.epoch},
            {"loss", epoch.loss},
            {"rmse", epoch.rmse}});
-  run.progress("pretrain", most_epochs, epoch.epoch, format_text("RMSE {:.5g}", epoch.rmse));
+  run.progress("pretrain", epoch.of, epoch.epoch, format_text("RMSE {:.5g}", epoch.rmse));
 }
 
 void log_step(Run& run, const FineTuningStep& step, std::int64_t most_steps) {

@@ -25,8 +25,8 @@ void summarize_metrics(Run& run, const std::map<std::string, ClusteringMetrics>&
 void summarize_pretraining(Run& run, const std::optional<PretrainingResult>& result,
                            std::int64_t batch);
 
-/// [local] An epoch of at most `most_epochs` of pre-training: its line of metrics.jsonl, progress.
-void log_epoch(Run& run, const EpochReport& epoch, std::int64_t most_epochs);
+/// [local] An epoch of pre-training: its line of metrics.jsonl, progress.
+void log_epoch(Run& run, const EpochReport& epoch);
 
 /// [local] The same of a step of at most `most_steps` of fine-tuning.
 void log_step(Run& run, const FineTuningStep& step, std::int64_t most_steps);

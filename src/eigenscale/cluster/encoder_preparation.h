@@ -25,18 +25,16 @@ AutoencoderSpecification autoencoder_specification(const ClusteringSettings& set
 struct EncoderPreparation {
   /// Safetensors file of a pre-trained autoencoder; empty to pre-train.
   std::string pretrained;
-  std::int64_t most_epochs = 0;
-  /// False: pre-train for exactly `most_epochs`.
-  bool stop_on_plateau = true;
+  /// So many; without it the rules of docs/clustering.md end it.
+  std::optional<std::int64_t> epochs;
   std::int64_t batch = 0;  ///< samples of a step; 0: all
   std::uint64_t seed = 1;
   PretrainingCheckpoints checkpoints;
 };
 
 /// [collective] Loads the autoencoder's weights, which are on the host, or trains it where
-/// `placement` says to reconstruct the rows (n_p x D of
-/// each rank; not looked at where there is a file) until the label-free rules of docs/clustering.md
-/// end it. InputError (agreed) for a file of other weights.
+/// `placement` says to reconstruct the rows (n_p x D of each rank; not looked at where there is a
+/// file). InputError (agreed) for a file of other weights.
 std::optional<PretrainingResult> prepare_encoder(
     const Placement& placement, Autoencoder& autoencoder, const torch::Tensor& rows,
     const EncoderPreparation& options, const std::function<bool(const EpochReport&)>& on_epoch);

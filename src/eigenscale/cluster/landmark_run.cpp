@@ -53,8 +53,7 @@ class LandmarkRun {
                        begin_, options_.snapshots);
     const bool pretrains = autoencoder_.kind != EncoderKind::kNone && !has_encoder(*snapshots_);
     snapshots_->open_log(pretrains && run_.options().resume
-                             ? pretraining_epochs_done(world_, run_.file("checkpoints"),
-                                                       settings_.pretrain_batch > 0)
+                             ? pretraining_epochs_done(world_, run_.file("checkpoints"))
                              : 0);
     prepare_rows();
     announce_start();
@@ -116,13 +115,12 @@ class LandmarkRun {
     const auto rows = clustering.pretrained.empty() ? rows_->hold_raw() : torch::Tensor();
     pretraining_ = prepare_encoder(run_.placement(), *model_.encoder, rows,
                                    {.pretrained = clustering.pretrained,
-                                    .most_epochs = settings_.pretrain_epochs,
-                                    .stop_on_plateau = clustering.stop_on_plateau,
+                                    .epochs = settings_.pretrain_epochs,
                                     .batch = settings_.pretrain_batch,
                                     .seed = clustering.seed,
                                     .checkpoints = snapshots_->pretraining()},
                                    [this](const EpochReport& epoch) {
-                                     log_epoch(run_, epoch, settings_.pretrain_epochs);
+                                     log_epoch(run_, epoch);
                                      return true;
                                    });
     if (pretraining_ && pretraining_->stopped_by == "request") {

@@ -76,8 +76,7 @@ class Pipeline {
     result_.pretraining =
         prepare_encoder(world_, *autoencoder_, rows_,
                         {.pretrained = options_.pretrained,
-                         .most_epochs = options_.settings.pretrain_epochs,
-                         .stop_on_plateau = options_.stop_on_plateau,
+                         .epochs = options_.settings.pretrain_epochs,
                          .batch = options_.settings.pretrain_batch,
                          .seed = options_.seed,
                          .checkpoints = snapshots_ != nullptr ? snapshots_->pretraining()

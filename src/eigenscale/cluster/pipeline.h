@@ -42,8 +42,6 @@ struct ClusteringOptions {
   bool ablation = true;
   /// Safetensors file of a pre-trained autoencoder; empty to pre-train.
   std::string pretrained;
-  /// False: pre-train for exactly the settings' number of epochs.
-  bool stop_on_plateau = true;
   std::uint64_t seed = 1;
   /// Grid of the coefficients; that of the spectral phase is the squarest.
   int grid_rows = 1;

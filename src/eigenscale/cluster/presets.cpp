@@ -8,9 +8,6 @@
 namespace eigenscale {
 namespace {
 
-// Pre-training ends by its plateau rule; this only bounds a run that never reaches a plateau.
-constexpr std::int64_t kMostEpochs = 20000;
-
 ClusteringSettings convolutional(std::vector<std::int64_t> image_shape,
                                  std::vector<std::int64_t> channels,
                                  std::vector<std::int64_t> kernels) {
@@ -19,7 +16,6 @@ ClusteringSettings convolutional(std::vector<std::int64_t> image_shape,
   settings.image_shape = std::move(image_shape);
   settings.channels = std::move(channels);
   settings.kernels = std::move(kernels);
-  settings.pretrain_epochs = kMostEpochs;
   return settings;
 }
 
@@ -126,9 +122,6 @@ ClusteringSettings default_settings(std::int64_t samples, std::int64_t clusters,
   // its first value in one step.
   const std::int64_t summands = std::max<std::int64_t>(landmarks > 0 ? landmarks : samples, 1);
   settings.coefficient_learning_rate = 1e-3 * std::min(1.0, 1000.0 / static_cast<double>(summands));
-  settings.pretrain_epochs = 200;
-  // Full-batch steps of ten thousand samples are few; the paper's hundreds need them exact.
-  constexpr std::int64_t kManySamples = 10000;
   if (samples >= kManySamples) {
     settings.pretrain_batch = 256;
     settings.linear_latents = true;

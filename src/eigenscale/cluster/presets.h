@@ -10,6 +10,9 @@ namespace eigenscale {
 enum class CoefficientNorm { kL1, kL2 };
 enum class LabelAssignment { kDiscretize, kKmeans };
 
+/// From so many samples on a pass is many steps of pre-training.
+constexpr std::int64_t kManySamples = 10000;
+
 /// The settings of one clustering run that the paper fixes per data set (Ji et al., NeurIPS 2017,
 /// and the authors' code).
 struct ClusteringSettings {
@@ -31,8 +34,8 @@ struct ClusteringSettings {
   std::int64_t neighbours = 0;
   bool unit_diagonal = false;
   bool linear_latents = false;       // no ReLU behind a conv encoder's last layer
-  std::int64_t pretrain_batch = 0;   // samples of a step of pre-training; 0: all, as the paper
-  std::int64_t pretrain_epochs = 0;  // the most; the stop rule may end it before
+  std::int64_t pretrain_batch = 16;  // samples of a step of pre-training; 0: all, as the paper
+  std::optional<std::int64_t> pretrain_epochs;  // exactly; else until its rules end it
   std::int64_t finetune_steps = 0;
 };
 

@@ -1,289 +1,211 @@
 #include "eigenscale/train/initialization_trials.h"
 
+#include <algorithm>
 #include <cmath>
-#include <fstream>
-#include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "eigenscale/comm/agreement.h"
-#include "eigenscale/core/atomic_file.h"
 #include "eigenscale/core/clock.h"
-#include "eigenscale/core/errors.h"
 #include "eigenscale/core/log.h"
-#include "eigenscale/core/stop_signals.h"
-#include "eigenscale/data/snapshot.h"
-#include "eigenscale/train/data_parallel_step.h"
-#include "eigenscale/train/plateau_rule.h"
+#include "eigenscale/core/row_partition.h"
+#include "eigenscale/train/checkpoint.h"
+#include "eigenscale/train/trainer.h"
 
 namespace eigenscale {
 namespace {
 
-const SnapshotKind kEpoch = {"eigenscale-pretraining", 1, "epoch"};
+std::int64_t rounded_up(std::int64_t value, std::int64_t step) { return (value + step - 1) / step; }
+
+std::filesystem::path folder_of(const std::filesystem::path& directory,
+                                std::int64_t initialization) {
+  return directory.empty() ? directory
+                           : directory / ("initialization-" + std::to_string(initialization));
+}
 
 }  // namespace
-
-std::vector<torch::Tensor> reconstruction_chunks(const torch::Tensor& rows,
-                                                 std::int64_t chunk_rows) {
-  std::vector<torch::Tensor> chunks;
-  for (std::int64_t begin = 0; begin < rows.size(0); begin += chunk_rows) {
-    const auto size = std::min(chunk_rows, rows.size(0) - begin);
-    chunks.push_back(rows.narrow(0, begin, size).t().contiguous());
-  }
-  return chunks;
-}
-
-torch::Tensor reconstruction_error(Autoencoder& autoencoder, const torch::Tensor& columns) {
-  return autoencoder.decode_columns(autoencoder.encode_columns(columns)) - columns;
-}
 
 /// One initialisation and how far its training has come.
 class InitializationTrials::Trial {
  public:
-  /// [collective] Initialisation 0 is that of `given`, which it trains; others are networks of
-  /// their own.
-  Trial(const Communicator& communicator, Autoencoder& given, std::int64_t initialization,
-        const PretrainingOptions& options)
-      : own_(initialization == 0
-                 ? nullptr
-                 : std::make_unique<Autoencoder>(given.specification(), given.precision(),
-                                                 options.seed, initialization)),
-        network_(own_ ? *own_ : given),
-        options_(options),
-        step_(communicator, network_, {.adam = options.adam}),
-        plateau_(options.minimum_improvement, options.plateau_window, options.plateau_first_epoch) {
-    result_.last.initialization = initialization;
-  }
-
-  const PretrainingResult& result() const { return result_; }
-  bool is_over() const { return !result_.stopped_by.empty(); }
-  void end(const std::string& reason) { result_.stopped_by = reason; }
-
-  void epoch(const std::vector<torch::Tensor>& chunks, double elements) {
-    auto& last = result_.last;
-    ++last.epoch;
-    last.loss = step_.step([&] { return accumulate(chunks); });
-    if (!std::isfinite(last.loss)) {
-      throw Error(ExitCode::kNumerical,
-                  "pre-training: the loss is not finite in epoch " + std::to_string(last.epoch) +
-                      "; lower the learning rate or rescale the data",
-                  /*agreed=*/true);
-    }
-    last.rmse = std::sqrt(2 * last.loss / elements);
-    result_.stopped_by = stop_reason(plateau_.add(last.loss));
-  }
-
-  void copy_weights_to(Autoencoder& other) const {
-    const torch::NoGradGuard no_grad;
-    const auto from = network_.parameters();
-    auto to = other.parameters();
-    for (std::size_t i = 0; i < to.size(); ++i) {
-      to[i].copy_(from[i]);
+  /// [collective] Initialisation 0 is that of the given network, which it trains; others are
+  /// networks of their own.
+  Trial(const InitializationTrials& all, std::int64_t initialization)
+      : options_(all.options_),
+        on_epoch_(all.on_epoch_),
+        values_(static_cast<double>(all.samples_.count()) *
+                static_cast<double>(all.samples_.rows.size(1))),
+        own_(initialization == 0 ? nullptr
+                                 : std::make_unique<Autoencoder>(all.autoencoder_.specification(),
+                                                                 all.autoencoder_.precision(),
+                                                                 options_.seed, initialization)),
+        // Not owned: on the host it is trained in place.
+        trained_(autoencoder_at(all.placement_,
+                                {std::shared_ptr<void>(), own_ ? own_.get() : &all.autoencoder_})),
+        initialization_(initialization),
+        training_(training_options(all, initialization)),
+        trainer_(all.placement_, std::make_unique<Reconstruction>(*trained_), all.samples_, nullptr,
+                 training_) {
+    const auto newest = options_.checkpoints.resume
+                            ? newest_checkpoint(all.placement_.control(), training_.checkpoints)
+                            : std::nullopt;
+    if (newest) {
+      trainer_.restore(*newest);
+      log_info("pre-training goes on from {}: {} epochs done", newest->string(),
+               trainer_.epochs_done());
     }
   }
 
-  nlohmann::json state() {
-    return {{"initialization", result_.last.initialization},
-            {"epoch", result_.last.epoch},
-            {"loss", result_.last.loss},
-            {"rmse", result_.last.rmse},
-            {"plateau", plateau_},
-            {"bucket_order", step_.reducer().order()},
-            {"bucket_order_is_final", step_.reducer().order_is_final()}};
-  }
-
-  void add_tensors(const std::string& prefix, NamedTensors& all) {
-    for (const auto& [name, tensor] : named_parameters(network_)) {
-      all[prefix + "weights/" + name] = tensor.detach();
-    }
-    const auto& moments = step_.optimizer().moments();
-    for (std::size_t i = 0; i < moments.size(); ++i) {
-      all[prefix + "moment/" + std::to_string(i)] = moments[i];
+  /// [collective] To the end, or to `epochs` if that comes first.
+  void run(std::int64_t epochs) {
+    if (trainer_.epochs_done() < std::min(epochs, training_.epochs) && !is_over()) {
+      TrainingEvents events;
+      events.before_save = options_.checkpoints.before_save;
+      events.enough = [&](const TrainingEpoch& epoch) {
+        requested_ = on_epoch_ && !on_epoch_(report(epoch.epoch));
+        return requested_ || epoch.epoch >= epochs || reached_target();
+      };
+      requested_ = trainer_.run(events) == TrainingEnd::kStopped || requested_;
     }
   }
 
-  void restore(const nlohmann::json& state, const std::string& prefix, const NamedTensors& all,
-               const std::filesystem::path& path) {
-    auto& last = result_.last;
-    state.at("epoch").get_to(last.epoch);
-    state.at("loss").get_to(last.loss);
-    state.at("rmse").get_to(last.rmse);
-    state.at("plateau").get_to(plateau_);
-    NamedTensors weights;
-    for (const auto& [name, tensor] : all) {
-      if (name.starts_with(prefix + "weights/")) {
-        weights[name.substr(prefix.size() + 8)] = tensor;
-      }
-    }
-    load_parameters(network_, weights, path);
-    const auto& moments = step_.optimizer().moments();
-    for (std::size_t i = 0; i < moments.size(); ++i) {
-      torch::Tensor(moments[i]).copy_(all.at(prefix + "moment/" + std::to_string(i)));
-    }
-    step_.optimizer().set_steps(last.epoch);
-    step_.reducer().set_order(state.at("bucket_order"), state.at("bucket_order_is_final"));
+  bool reached_target() const {
+    const auto& losses = trainer_.epoch_losses();
+    return !losses.empty() && rmse(losses.back()) <= options_.target_rmse;
   }
+  bool is_over() const { return requested_ || reached_target() || has_ended(); }
+
+  PretrainingResult result() const {
+    const auto done = trainer_.epochs_done();
+    return {.last = done > 0 ? report(done) : EpochReport{.initialization = initialization_},
+            .stopped_by = requested_         ? "request"
+                          : reached_target() ? "target RMSE"
+                          : by_steps_        ? "steps"
+                                             : "epochs"};
+  }
+
+  /// Of its last epoch up to `epoch`.
+  double loss(std::int64_t epoch) const {
+    const auto& losses = trainer_.epoch_losses();
+    return losses[std::min<std::size_t>(epoch, losses.size()) - 1];
+  }
+
+  const Autoencoder& network() const { return *trained_; }
 
  private:
-  double accumulate(const std::vector<torch::Tensor>& chunks) {
-    double local = 0;
-    for (const auto& columns : chunks) {
-      const auto error = reconstruction_error(network_, columns);
-      // In double: float would lose digits over millions of values.
-      local += 0.5 * error.detach().square().sum(torch::kFloat64).item<double>();
-      // d/dXr of 1/2 ||Xr - X||^2 is the error itself: no loss graph is needed.
-      error.backward(error.detach());
+  TrainerOptions training_options(const InitializationTrials& all, std::int64_t initialization) {
+    const std::int64_t enough = rounded_up(options_.steps, all.steps_of_epoch_);
+    by_steps_ = options_.steps > 0 && enough < options_.max_epochs;
+    TrainerOptions training;
+    training.epochs = by_steps_ ? enough : options_.max_epochs;
+    training.batches.batch_size = options_.batch_size;
+    training.batches.seed = options_.seed;
+    if (all.steps_of_epoch_ == 1) {
+      // The batch may be larger than the samples, so that pieces divide it.
+      training.micro_batch = std::min(options_.chunk_rows, options_.batch_size);
+      training.batches.batch_size =
+          training.micro_batch * rounded_up(options_.batch_size, training.micro_batch);
     }
-    return local;
+    training.learning_rate.base = options_.learning_rate;
+    if (options_.rate_falls) {
+      training.learning_rate.kind = LearningRateSchedule::Kind::kCosine;
+      training.learning_rate.epochs = static_cast<double>(training.epochs);
+    }
+    const auto& checkpoints = options_.checkpoints;
+    training.checkpoints = folder_of(checkpoints.directory, initialization);
+    training.checkpoint_interval = checkpoints.interval;
+    training.time_limit =
+        checkpoints.time_limit > 0
+            ? std::max(checkpoints.time_limit - (now_seconds() - all.begin_), 1e-9)
+            : 0;
+    return training;
   }
 
-  std::string stop_reason(bool plateau) const {
-    if (result_.last.rmse <= options_.target_rmse) {
-      return "target RMSE";
-    }
-    if (plateau && options_.stop_on_plateau) {
-      return "plateau";
-    }
-    return result_.last.epoch == options_.max_epochs ? "epochs" : "";
+  bool has_ended() const { return trainer_.epochs_done() >= training_.epochs; }
+  /// The trainer's loss is a mean over samples and features.
+  static double rmse(double loss) { return std::sqrt(2 * loss); }
+  EpochReport report(std::int64_t epoch) const {
+    const double loss = trainer_.epoch_losses()[epoch - 1];
+    return {.initialization = initialization_,
+            .epoch = epoch,
+            .of = training_.epochs,
+            .loss = loss * values_,
+            .rmse = rmse(loss)};
   }
 
-  std::unique_ptr<Autoencoder> own_;
-  Autoencoder& network_;
   const PretrainingOptions& options_;
-  DataParallelStep step_;
-  PlateauRule plateau_;
-  PretrainingResult result_;
+  const std::function<bool(const EpochReport&)>& on_epoch_;
+  double values_;
+  std::unique_ptr<Autoencoder> own_;
+  std::shared_ptr<Autoencoder> trained_;
+  std::int64_t initialization_;
+  bool by_steps_ = false;
+  TrainerOptions training_;
+  Trainer trainer_;
+  bool requested_ = false;
 };
 
-InitializationTrials::InitializationTrials(const Communicator& communicator,
-                                           Autoencoder& autoencoder, const torch::Tensor& rows,
+InitializationTrials::InitializationTrials(const Placement& placement, Autoencoder& autoencoder,
+                                           const torch::Tensor& rows,
                                            const PretrainingOptions& options,
                                            const std::function<bool(const EpochReport&)>& on_epoch)
-    : communicator_(communicator),
+    : placement_(placement),
       autoencoder_(autoencoder),
       options_(options),
       on_epoch_(on_epoch),
-      chunks_(reconstruction_chunks(rows, options.chunk_rows)),
-      elements_(static_cast<double>(all_reduce(communicator, rows.numel()))),
-      begin_(now_seconds()),
-      saved_(begin_) {}
+      samples_{.partition = RowPartition(all_reduce(placement.control(), rows.size(0)),
+                                         placement.control().size()),
+               .rows = rows,
+               .labels = {},
+               .shape = {rows.size(1)},
+               .data = "the samples",
+               .labels_name = ""},
+      begin_(now_seconds()) {
+  on_all_ranks(placement.control(), [&] {
+    TORCH_CHECK(samples_.partition.range(placement.control().rank()).size() == rows.size(0),
+                "pretrain: the rows must lie in blocks of a RowPartition");
+  });
+  const std::int64_t count = std::max<std::int64_t>(samples_.count(), 1);
+  options_.batch_size = options.batch_size > 0 ? std::min(options.batch_size, count) : count;
+  steps_of_epoch_ = rounded_up(count, options_.batch_size);
+}
 
 InitializationTrials::~InitializationTrials() = default;
 
 PretrainingResult InitializationTrials::run() {
-  const bool competition = options_.initializations > 1;
-  std::int64_t next = restore();
-  const auto over = [&] { return leader_ != nullptr && leader_->is_over(); };
-  while (next < std::max<std::int64_t>(1, options_.initializations) && !over()) {
-    if (contender_ == nullptr) {
-      contender_ = begin(next);
+  const std::int64_t trial = std::max<std::int64_t>(1, options_.trial_steps / steps_of_epoch_);
+  std::unique_ptr<Trial> leader;
+  for (std::int64_t next = 0; next < options_.initializations; ++next) {
+    auto contender = std::make_unique<Trial>(*this, next);
+    contender->run(options_.initializations > 1 ? trial : options_.max_epochs);
+    auto result = contender->result();
+    if (result.stopped_by == "request") {
+      return result;
     }
-    train(*contender_, competition ? options_.trial_epochs : options_.max_epochs);
-    if (contender_->result().stopped_by == "request") {
-      return contender_->result();
+    if (leader == nullptr || contender->loss(trial) < leader->loss(trial)) {
+      leader = std::move(contender);
     }
-    if (leader_ == nullptr || contender_->result().last.loss < leader_->result().last.loss) {
-      leader_ = std::move(contender_);
-    }
-    contender_.reset();
-    ++next;
-  }
-  train(*leader_, options_.max_epochs);
-  if (leader_->result().last.initialization != 0) {
-    leader_->copy_weights_to(autoencoder_);
-  }
-  return leader_->result();
-}
-
-std::unique_ptr<InitializationTrials::Trial> InitializationTrials::begin(
-    std::int64_t initialization) {
-  return std::make_unique<Trial>(communicator_, autoencoder_, initialization, options_);
-}
-
-/// To the end, or to `epochs` if that comes first.
-void InitializationTrials::train(Trial& trial, std::int64_t epochs) {
-  while (!trial.is_over() && trial.result().last.epoch < epochs) {
-    trial.epoch(chunks_, elements_);
-    ++epochs_;
-    const bool enough = on_epoch_ && !on_epoch_(trial.result().last);
-    if (enough || (!trial.is_over() && stop_or_save(trial))) {
-      trial.end("request");
+    if (leader->is_over()) {
+      break;
     }
   }
-}
-
-/// Whether it was asked to stop, with a checkpoint.
-bool InitializationTrials::stop_or_save(const Trial& trial) {
-  const auto& checkpoints = options_.checkpoints;
-  if (checkpoints.directory.empty()) {
-    return false;
-  }
-  auto wanted = torch::tensor({stop_is_due(begin_, checkpoints.time_limit) ? 1.0 : 0.0,
-                               now_seconds() - saved_ >= checkpoints.interval ? 1.0 : 0.0},
-                              torch::kFloat64);
-  communicator_.all_reduce(wanted);
-  const bool stop = wanted[0].item<double>() > 0;
-  if (stop || wanted[1].item<double>() > 0) {
-    save(trial);
-    saved_ = now_seconds();
-  }
-  return stop;
-}
-
-void InitializationTrials::save(const Trial& trial) const {
-  options_.checkpoints.before_save();
-  SnapshotWriter writer(communicator_, kEpoch, options_.checkpoints.directory, epochs_);
-  writer.write_files([&](const std::filesystem::path& folder) {
-    nlohmann::json state = nlohmann::json::object();
-    NamedTensors tensors;
-    for (const auto& [name, one] :
-         {std::pair("leader", leader_.get()), std::pair("contender", contender_.get())}) {
-      if (one != nullptr) {
-        state[name] = one->state();
-        one->add_tensors(std::string(name) + "/", tensors);
-      }
-    }
-    state["next"] = contender_ != nullptr ? trial.result().last.initialization
-                                          : std::max<std::int64_t>(1, options_.initializations);
-    write_safetensors(folder / "trials.safetensors", tensors);
-    write_file(folder / "state.json", state.dump(1) + "\n");
-  });
-  writer.publish(2);
-}
-
-/// The next initialisation to be tried, or to go on in its trial.
-std::int64_t InitializationTrials::restore() {
-  const auto& checkpoints = options_.checkpoints;
-  const auto newest = checkpoints.resume
-                          ? newest_snapshot(communicator_, kEpoch, checkpoints.directory)
-                          : std::nullopt;
-  if (!newest) {
-    return 0;
-  }
-  verify_snapshot(communicator_, kEpoch, *newest);
-  nlohmann::json state;
-  NamedTensors tensors;
-  on_all_ranks(communicator_, [&] {
-    std::ifstream file(*newest / "state.json");
-    state = nlohmann::json::parse(file);
-    tensors = read_safetensors(*newest / "trials.safetensors");
-  });
-  for (const auto& [name, trial] :
-       {std::pair("leader", &leader_), std::pair("contender", &contender_)}) {
-    if (state.contains(name)) {
-      *trial = begin(state[name].at("initialization"));
-      (*trial)->restore(state[name], std::string(name) + "/", tensors, *newest);
-    }
-  }
-  epochs_ = snapshot_number(kEpoch, *newest).value_or(0);
-  log_info("pre-training goes on from {}", newest->string());
-  return state.at("next");
+  leader->run(options_.max_epochs);
+  const auto result = leader->result();
+  bring_weights(placement_, leader->network(), autoencoder_);
+  return result;
 }
 
 std::int64_t InitializationTrials::epochs_done(const Communicator& communicator,
                                                const std::filesystem::path& directory) {
-  const auto newest = newest_snapshot(communicator, kEpoch, directory);
-  return newest ? snapshot_number(kEpoch, *newest).value_or(0) : 0;
+  std::int64_t epochs = 0;
+  for (std::int64_t next = 0;; ++next) {
+    const auto newest = newest_checkpoint(communicator, folder_of(directory, next));
+    if (!newest) {
+      return epochs;
+    }
+    epochs += read_checkpoint(communicator, *newest).state.value("epoch", std::int64_t{0});
+  }
 }
 
 }  // namespace eigenscale

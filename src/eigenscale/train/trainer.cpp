@@ -33,7 +33,8 @@ Trainer::Trainer(const Placement& placement, std::unique_ptr<Objective> objectiv
       validation_(validation),
       options_(options),
       start_(now_seconds()),
-      parallel_(placement, objective_->module(), options.optimizer, options.reducer) {
+      parallel_(placement, objective_->module(), options.optimizer, options.reducer),
+      saved_at_(start_) {
   options_.batches.type = objective_->input_type();
   const auto batch = options_.batches.batch_size;
   const auto micro = options_.micro_batch;
@@ -84,8 +85,8 @@ TrainingEnd Trainer::run(const TrainingEvents& events) {
     if (enough && proximal_) {
       proximal_->finish();  // a threshold that was to act later acts now
     }
-    const bool due =
-        options_.checkpoint_every > 0 ? step_ % options_.checkpoint_every == 0 : batch_ == 0;
+    const bool due = options_.checkpoint_every > 0 ? step_ % options_.checkpoint_every == 0
+                                                   : batch_ == 0 && interval_is_over_;
     if (batch_ == 0 && !stop_ && !enough && must_shrink()) {
       // Saved by the trainer of the smaller network, so that a resumed run goes on as this one.
       save_first_ = due;
@@ -122,8 +123,9 @@ void Trainer::train_batch(const TrainingEvents& events) {
   parallel_.zero_gradients();
   const auto samples = static_cast<double>(size_of_batch());
   Sums sums = accumulate();
-  std::array<double, 3> totals = {sums.loss, sums.wrong,
-                                  stop_is_due(start_, options_.time_limit) ? 1.0 : 0.0};
+  std::array<double, 4> totals = {
+      sums.loss, sums.wrong, stop_is_due(start_, options_.time_limit) ? 1.0 : 0.0,
+      now_seconds() - saved_at_ >= options_.checkpoint_interval ? 1.0 : 0.0};
   {
     const auto scope = timer_.scope("reduce");
     const TraceSpan span("reduce");
@@ -151,6 +153,7 @@ void Trainer::train_batch(const TrainingEvents& events) {
   ++step_;
   ++batch_;
   stop_ = totals[2] > 0;
+  interval_is_over_ = totals[3] > 0;
   sums.loss = totals[0] * samples;
   sums.wrong = totals[1];
   sums.samples = samples;
@@ -356,6 +359,7 @@ void Trainer::save(const TrainingEvents& events) {
                     .best = best_},
                    parallel_.optimizer(), options_.keep);
   saved_step_ = step_;
+  saved_at_ = now_seconds();
 }
 
 void Trainer::set_state(const nlohmann::json& state) {

@@ -53,6 +53,8 @@ struct TrainerOptions {
   /// Where checkpoints go, and how often: every so many steps, 0 for at the end of each epoch.
   std::filesystem::path checkpoints;
   std::int64_t checkpoint_every = 0;
+  /// Those at the end of an epoch come no sooner than so many seconds after the last one.
+  double checkpoint_interval = 0;
   std::int64_t keep = 2;
   /// Stop with a checkpoint after so many seconds; 0 for never.
   double time_limit = 0;
@@ -198,6 +200,8 @@ class Trainer {
 
   Sums line_sums_;
   bool stop_ = false;
+  bool interval_is_over_ = true;
+  double saved_at_;
   std::int64_t saved_step_ = -1;
   bool save_first_ = false;  ///< a checkpoint was due when the network shrank
 };
