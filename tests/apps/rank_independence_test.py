@@ -46,12 +46,12 @@ class RankIndependence(program.ProgramTest):
 
     def test_single_precision(self):
         # Single precision rounds at 6e-8; one hundred steps of Adam let that grow to 8e-6 (measured).
-        self.compare(1e-5, "--pretrain-epochs", 50, "--finetune-steps", 50)
+        self.compare(1e-5, "--pretrain-epochs", 2, "--finetune-steps", 50)  # an epoch is 25 steps
 
     def test_double_precision(self):
         # 150 epochs and 150 steps differed by 1.5e-14. A sum that is not the same on all ranks would
         # show in the first steps, so that few of them within a narrow bound say more than many.
-        self.compare(1e-12, "--pretrain-epochs", 60, "--finetune-steps", 60,
+        self.compare(1e-12, "--pretrain-epochs", 3, "--finetune-steps", 60,
                      "--precision", "double")
 
     def test_repeated_runs_are_bit_identical(self):
