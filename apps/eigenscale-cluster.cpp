@@ -50,9 +50,9 @@ ProgramOptions describe_options() {
       ("latents", one_of({"relu", "linear"}),
        "of a conv encoder: relu or linear; default linear from 10000 samples on without --preset")
       ("pretrain-batch", whole(0),
-       "samples of all ranks in a step; 0: all. Default 256 from 10000 samples on without --preset")
+       "samples of all ranks in a step; 0: all. Default 16; 256 from 10000 samples on without --preset")
       ("pretrain-epochs", whole(0),
-       "exactly this many; without it until the loss rests (docs/clustering.md)")
+       "exactly this many; without it until its rules end it (docs/clustering.md)")
       ("finetune-steps", whole(0), "steps with the coefficients")
       ("pretrained", text(), "safetensors file of a pre-trained autoencoder");
   options.group("Checkpoints")
