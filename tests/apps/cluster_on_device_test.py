@@ -125,9 +125,7 @@ class ClusterOnDevice(on_device.DeviceTest):
         for options, text in (
                 (without, "give --landmarks"),
                 (without + ("--self-expression", "landmark"), "give --landmarks"),
-                (self.options("--self-expression", "full"), "no --self-expression full"),
-                (self.options("--encoder", "mlp", "--encoder-channels", "12,8"),
-                 "give --pretrain-batch")):
+                (self.options("--self-expression", "full"), "no --self-expression full")):
             run = self.run_on("cuda", "cluster", *options, code=OPTIONS)
             self.assertIn("--device cuda: ", run.errors)
             self.assertIn(text, run.errors)

@@ -78,12 +78,6 @@ class LandmarkRun {
                          options_.overrides);
       autoencoder_ =
           autoencoder_specification(settings_, rows_->sample_shape(), options_.data_name());
-      if (run_.placement().on_device() && autoencoder_.kind != EncoderKind::kNone &&
-          options_.clustering.pretrained.empty() && settings_.pretrain_batch == 0) {
-        throw OptionError(
-            "--device cuda: an encoder is pre-trained by batches there, the full batch runs on the "
-            "CPU only: give --pretrain-batch");
-      }
     });
     const std::int64_t features = rows_->raw().features();
     const bool encodes = autoencoder_.kind != EncoderKind::kNone;

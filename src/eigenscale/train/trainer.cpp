@@ -58,8 +58,7 @@ Trainer::Trainer(const Placement& placement, Network& network, const LabelledSam
 
 TrainingEnd Trainer::run(const TrainingEvents& events) {
   const auto whole = timer_.scope("train");
-  // Consecutive pieces of an epoch's order make a batch, so that neither what normalisation layers
-  // see nor anything else depends on the number of ranks.
+  // Consecutive pieces of an epoch's order make a batch: nothing depends on the number of ranks.
   auto pieces = options_.batches;
   pieces.batch_size = piece_;
   stream_ = std::make_unique<BatchStream>(placement_, training_, pieces, epoch_,
@@ -107,8 +106,7 @@ TrainingEnd Trainer::run(const TrainingEvents& events) {
 }
 
 std::int64_t Trainer::batches_per_epoch() const {
-  const auto batch = options_.batches.batch_size;
-  return (training_.count() + batch - 1) / batch;
+  return (training_.count() + options_.batches.batch_size - 1) / options_.batches.batch_size;
 }
 
 std::int64_t Trainer::size_of_batch() const {
@@ -154,11 +152,11 @@ void Trainer::train_batch(const TrainingEvents& events) {
   ++batch_;
   stop_ = totals[2] > 0;
   interval_is_over_ = totals[3] > 0;
-  sums.loss = totals[0] * samples;
-  sums.wrong = totals[1];
-  sums.samples = samples;
-  sums.seconds = now_seconds() - begin;
-  sums.exposed = parallel_.reducer().exposed_seconds();
+  sums = {.loss = totals[0] * samples,
+          .wrong = totals[1],
+          .samples = samples,
+          .seconds = now_seconds() - begin,
+          .exposed = parallel_.reducer().exposed_seconds()};
   epoch_sums_.add(sums);
   line_sums_.add(sums);
   if (step_ % options_.log_every == 0) {
