@@ -41,7 +41,8 @@ struct Shares {
   /// Messages of add_gram for so many own columns.
   double travelling(std::int64_t width) const {
     const double along = (columns > 1 ? 1 : 0) + (rows > 1 ? 1 : 0);
-    return along * real(ceil_divide(width, std::max<std::int64_t>(1, kSingleProducts / columns)));
+    return along *
+           real(ceil_divide(width, std::max<std::int64_t>(1, kTravellingDoubles / columns)));
   }
   double others(double of) const { return of * real(ranks - 1) / real(ranks); }
 

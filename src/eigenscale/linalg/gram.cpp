@@ -11,11 +11,10 @@
 namespace eigenscale {
 namespace {
 
-// Columns that travel at once, and columns of the sum that are computed at once: enough for BLAS to
-// run at its speed, few enough that what is above the diagonal does not matter.
-constexpr std::int64_t kTravelling = kSingleProducts;
+// Columns of the sum that are computed at once: enough for BLAS to run at its speed, few enough
+// that what is above the diagonal does not matter.
 constexpr std::int64_t kPanel = 256;
-constexpr std::int64_t kEdge = 64;
+constexpr std::int64_t kEdge = 64;  // across the diagonal
 
 void require_fit(const DistributedMatrix& sum, const DistributedMatrix& a) {
   const auto& layout = sum.layout();
@@ -59,7 +58,8 @@ class TravellingColumns {
       const int rank = grid_.row_index() * grid_.columns() + column;
       widths_.push_back(a.layout().local_columns(rank));
     }
-    width_ = std::max<std::int64_t>(1, kTravelling / grid_.columns());
+    const auto most = a.scalar_type() == torch::kFloat64 ? kTravellingDoubles : kSingleProducts;
+    width_ = std::max<std::int64_t>(1, most / grid_.columns());
     pieces_ = (*std::ranges::max_element(widths_) + width_ - 1) / width_;
   }
 

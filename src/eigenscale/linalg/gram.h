@@ -21,6 +21,8 @@ void mirror_lower(const torch::Tensor& matrix);
 
 /// Columns whose products are summed in single precision before they are added in double.
 constexpr std::int64_t kSingleProducts = 1024;
+/// Columns of doubles that travel at once: as many bytes.
+constexpr std::int64_t kTravellingDoubles = kSingleProducts / 2;
 
 /// [collective] Adds A A^T to the lower triangle of `sum` (entries above it in the same panel of
 /// columns get what belongs there, or nothing), which lies on A's grid in square blocks of A's row
