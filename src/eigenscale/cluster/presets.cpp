@@ -23,9 +23,9 @@ ClusteringSettings orl() {
   auto settings = convolutional({1, 32, 32}, {3, 3, 5}, {3, 3, 3});
   settings.weight_coefficient = 1;
   settings.weight_self_expression = 0.2;
-  // The paper has 0 here. That is blind where no unit of the decoder is alive at latents of zero,
-  // or the wrong ones: the first step then drove one of five own pre-trainings astray for good (rec
-  // 1.6e8 instead of 6.8e7 at the end). 1e-4 is its start for Extended Yale B and COIL100.
+  // The paper has 0 here, from which one of five own pre-trainings went astray for good (rec 1.6e8
+  // instead of 6.8e7 at the end). The likely reason, not tested: the decoder's first gradient is
+  // that of latents of zero. 1e-4 is the paper's start for Extended Yale B and COIL100.
   settings.initial_coefficient = 1e-4;
   settings.finetune_steps = 700;
   settings.threshold = 0.2;
