@@ -1,6 +1,9 @@
 // What this build is made of and what it finds on this machine.
 #include <zlib.h>
 
+#include <cstdlib>
+
+#include "eigenscale/comm/blas_kernels.h"
 #include "eigenscale/comm/device.h"
 #include "eigenscale/comm/device_runtime.h"
 #include "eigenscale/comm/environment.h"
@@ -29,16 +32,11 @@ std::string built_with_mpi() {
 #endif
 }
 
-/// An OpenBLAS that is older than its processor may take kernels of 2004 there.
 std::string described_kernels() {
-  auto text = blas_kernels();
-#ifdef __x86_64__
-  if (text == "Prescott" && __builtin_cpu_supports("avx2") != 0) {
-    text += std::string(": it does not know this processor; try OPENBLAS_CORETYPE=") +
-            (__builtin_cpu_supports("avx512f") != 0 ? "SkylakeX" : "Haswell");
-  }
-#endif
-  return text;
+  const auto kernels = blas_kernels();
+  return kernels.empty() || std::getenv("OPENBLAS_CORETYPE") == nullptr
+             ? kernels
+             : kernels + ", by OPENBLAS_CORETYPE";
 }
 
 std::string info(const Communicator& world) {

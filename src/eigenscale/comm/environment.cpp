@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "eigenscale/comm/blas_kernels.h"
 #include "eigenscale/comm/mpi_communicator.h"
 #include "eigenscale/comm/mpi_types.h"
 #include "eigenscale/comm/threads.h"
@@ -114,6 +115,7 @@ std::string Environment::host_name() {
 int run_program(
     int argc, char** argv,
     const std::function<int(const Communicator& world, int argc, char** argv)>& program) {
+  choose_blas_kernels();
   std::optional<Environment> environment;
   const auto end = [&](const std::string& message, ExitCode code, bool agreed) {
     if (!environment || agreed) {

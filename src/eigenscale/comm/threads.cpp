@@ -93,12 +93,6 @@ BorrowedThreads::~BorrowedThreads() {
   set_blas_threads(blas_before_);
 }
 
-std::string blas_kernels() {
-  using GetName = char* (*)();
-  auto* get = reinterpret_cast<GetName>(::dlsym(RTLD_DEFAULT, "openblas_get_corename"));
-  return get == nullptr ? "" : get();
-}
-
 void wait_asleep(const Communicator& world) {
   const auto barrier = world.start_barrier();
   while (!barrier->test()) {

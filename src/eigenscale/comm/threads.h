@@ -33,10 +33,6 @@ class BorrowedThreads {
   int blas_before_;
 };
 
-/// [local] The processor whose kernels OpenBLAS has chosen for this one, such as "SkylakeX"; empty
-/// for another BLAS.
-std::string blas_kernels();
-
 /// [collective] A barrier in which those who wait sleep, a millisecond at a time, and leave their
 /// cores to who has not come yet.
 void wait_asleep(const Communicator& world);

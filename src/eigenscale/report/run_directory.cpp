@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "eigenscale/comm/agreement.h"
+#include "eigenscale/comm/blas_kernels.h"
 #include "eigenscale/comm/environment.h"
 #include "eigenscale/comm/gather_texts.h"
 #include "eigenscale/comm/watchdog.h"
@@ -141,6 +142,7 @@ void RunDirectory::write_setting(const std::string& program, const std::string& 
   const auto ranks = gather_json(communicator_, {{"rank", communicator_.rank()},
                                                  {"host", Environment::host_name()},
                                                  {"threads", torch::get_num_threads()},
+                                                 {"blas_kernels", blas_kernels()},
                                                  {"process", ::getpid()}});
   const nlohmann::json environment = {
       {"program", program},           {"version", version()},

@@ -15,8 +15,9 @@ struct KrylovPcaOptions {
   std::int64_t oversampling = 10;
   /// Blocks of the Krylov space at most, one pass over the rows each.
   std::int64_t blocks = 4;
-  /// No further block once every variance is known to so much of itself: by its residual, or since
-  /// the last block changed it by less than half of that. 0: all blocks.
+  /// No further block once every variance is known to so much of itself: by its residual and the
+  /// gaps between variances, or since the last block changed it by less than half of that. 0: all
+  /// blocks.
   double tolerance = 0;
   std::uint64_t seed = 1;
 };
