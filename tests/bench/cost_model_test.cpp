@@ -132,12 +132,16 @@ TEST(CostModel, WorkIsSharedAndTimesAddUp) {
   EXPECT_DOUBLE_EQ(step.wire, all_reduce_wire(92 + 8, 4));
   EXPECT_DOUBLE_EQ(step.wire_later, all_reduce_wire(400 - 92, 4));
   const MachineRates links = {.flop = 1, .bandwidth = 10, .bandwidth_later = 5};
-  EXPECT_DOUBLE_EQ(travel_seconds(step, links), 15 + 308 * 1.5 / 5);
+  EXPECT_DOUBLE_EQ(predicted_time(step, links, 4).bandwidth, 15 + 308 * 1.5 / 5);
   const PhaseCost cost = {.flop = 200, .read = 30, .bytes = 0, .messages = 3, .wire = 50};
-  EXPECT_DOUBLE_EQ(predicted_seconds(cost, {.flop = 100, .latency = 7, .bandwidth = 10}, 1), 2);
-  EXPECT_DOUBLE_EQ(
-      predicted_seconds(cost, {.flop = 100, .latency = 7, .bandwidth = 10, .disk = 10}, 4),
-      2 + 3 + 3 * 7 * 2 + 5);
+  const MachineRates rates = {.flop = 100, .latency = 7, .bandwidth = 10};
+  EXPECT_DOUBLE_EQ(predicted_time(cost, rates, 1).total(), 2);
+  auto files = rates;
+  files.disk = 10;
+  const auto all = predicted_time(cost, files, 4);
+  EXPECT_DOUBLE_EQ(all.total(), 2 + 3 + 3 * 7 * 2 + 5);
+  EXPECT_DOUBLE_EQ(all.communication(), 3 * 7 * 2 + 5);
+  EXPECT_EQ(all.most(), "latency");
 }
 
 }  // namespace

@@ -109,6 +109,21 @@ TEST_F(WhiteningCostTest, CountsTheCovariancesWayExactly) {
   }
 }
 
+TEST_F(WhiteningCostTest, CountsACovarianceOfFloatsExactly) {
+  const auto mean = feature_moments(world(), *stream_).mean;
+  Counts counts;
+  const auto fit = fit_exact(world(), *stream_, mean, grid_,
+                             {.epsilon = 0.1, .products = torch::kFloat32}, torch::kFloat32,
+                             {.phase =
+                                  [&](const std::string& next) {
+                                    counts.mark(next == "covariance" ? "before" : "covariance");
+                                  },
+                              .progress = [](const RowPiece&) {}});
+  EXPECT_EQ(fit.covariance_products, torch::kFloat32);
+  problem_.value_bytes = 4;
+  expect_equal(counts.most("covariance"), whitening_covariance_cost(problem_));
+}
+
 TEST_F(WhiteningCostTest, CountsTheWayWithoutCovarianceExactly) {
   for (const auto method : {WhiteningMethod::kZca, WhiteningMethod::kPca}) {
     problem_.zca = method == WhiteningMethod::kZca;

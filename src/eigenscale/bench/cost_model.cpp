@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
+#include <vector>
 
 namespace eigenscale {
 namespace {
@@ -74,21 +76,36 @@ PhaseCost self_expression_step_cost(const SelfExpressionProblem& problem) {
   return cost;
 }
 
-double travel_seconds(const PhaseCost& cost, const MachineRates& rates) {
-  return cost.wire / rates.bandwidth +
-         (cost.wire_later > 0 ? cost.wire_later / rates.bandwidth_later : 0);
+std::string PhaseTime::most() const {
+  const std::vector<std::pair<double, std::string>> parts = {{computation, "computation"},
+                                                             {files, "files"},
+                                                             {bandwidth, "bandwidth"},
+                                                             {latency, "latency"}};
+  return std::ranges::max(parts, {}, &std::pair<double, std::string>::first).second;
 }
 
-double predicted_seconds(const PhaseCost& cost, const MachineRates& rates, std::int64_t ranks) {
-  double seconds = cost.flop / rates.flop;
+PhaseTime& PhaseTime::operator+=(const PhaseTime& other) {
+  computation += other.computation;
+  files += other.files;
+  latency += other.latency;
+  bandwidth += other.bandwidth;
+  return *this;
+}
+
+PhaseTime predicted_time(const PhaseCost& cost, const MachineRates& rates, std::int64_t ranks) {
+  PhaseTime time;
+  if (cost.flop > 0) {
+    time.computation = cost.flop / rates.flop;
+  }
   if (rates.disk > 0) {
-    seconds += cost.read / rates.disk;
+    time.files = cost.read / rates.disk;
   }
   if (ranks > 1) {
-    seconds += cost.messages * rates.latency * std::ceil(std::log2(real(ranks))) +
-               travel_seconds(cost, rates);
+    time.latency = cost.messages * rates.latency * std::ceil(std::log2(real(ranks)));
+    time.bandwidth = cost.wire / rates.bandwidth +
+                     (cost.wire_later > 0 ? cost.wire_later / rates.bandwidth_later : 0);
   }
-  return seconds;
+  return time;
 }
 
 }  // namespace eigenscale

@@ -8,7 +8,7 @@ namespace eigenscale {
 /// What one phase costs the rank that has most to do. Formulas and derivations: docs/cost-model.md.
 struct PhaseCost {
   double flop = 0;        ///< floating-point operations
-  double read = 0;        ///< bytes from files
+  double read = 0;        ///< bytes from files, or to them
   double bytes = 0;       ///< handed to collectives, as the counter communication.bytes counts them
   double messages = 0;    ///< collectives, as communication.calls counts them
   double wire = 0;        ///< bytes that this rank's link carries in one direction, blocking calls
@@ -57,19 +57,30 @@ PhaseCost self_expression_step_cost(const SelfExpressionProblem& problem);
 /// reduce-scatter and all-gather, 2 (P - 1) / P of them.
 double all_reduce_wire(double bytes, std::int64_t ranks);
 
-/// What a machine does in a second.
+/// What a machine does in a second, or how long it takes.
 struct MachineRates {
   double flop = 0;             ///< of one rank in this phase, FLOP/s
   double latency = 0;          ///< of one collective, s, times log2 P
   double bandwidth = 0;        ///< of a rank's link while blocking sums run, bytes/s
   double bandwidth_later = 0;  ///< while non-blocking sums run
-  double disk = 0;  ///< of a rank reading files, bytes/s; 0: what is read counts as in memory
+  double disk = 0;  ///< of a rank at its files, bytes/s; 0: what is read counts as in memory
 };
 
-/// [local] Seconds that a phase's bytes take on a rank's link.
-double travel_seconds(const PhaseCost& cost, const MachineRates& rates);
+/// Seconds of a phase by what they go to, one behind the other, nothing overlapped.
+struct PhaseTime {
+  double computation = 0;
+  double files = 0;
+  double latency = 0;
+  double bandwidth = 0;
 
-/// [local] Seconds of a phase: the terms one behind the other, nothing overlapped.
-double predicted_seconds(const PhaseCost& cost, const MachineRates& rates, std::int64_t ranks);
+  double communication() const { return latency + bandwidth; }
+  double total() const { return computation + files + communication(); }
+  /// Which of the four is largest, by name.
+  std::string most() const;
+  PhaseTime& operator+=(const PhaseTime& other);
+};
+
+/// [local] What a phase takes on so many ranks.
+PhaseTime predicted_time(const PhaseCost& cost, const MachineRates& rates, std::int64_t ranks);
 
 }  // namespace eigenscale

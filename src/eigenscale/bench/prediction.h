@@ -5,36 +5,31 @@
 #include <string>
 #include <vector>
 
-#include "eigenscale/bench/cost_model.h"
-
 namespace eigenscale {
 
 /// What `eigenscale-report --predict` is asked.
 struct PredictionOptions {
-  /// A phase: "train-step" (size batch x width, the perceptron of the suite), "self-expression"
-  /// (N x latent) or "subspaces" (a pass of refinement: N x features x clusters x dimension).
+  /// "train-step" (size batch x width, the perceptron of the suite), "self-expression" (N x
+  /// latent), "subspaces" (a pass of refinement: N x features x clusters x dimension), or "whiten",
+  /// a run of eigenscale-whiten with all its phases (N x features [x components]).
   std::string phase;
   std::vector<std::int64_t> size;
   std::vector<std::int64_t> ranks;
   /// Files of lines that eigenscale-bench printed on the machine: the phase's suite, and allreduce
-  /// on two ranks or more where more than one are asked for.
+  /// on two ranks or more where more than one are asked for. For "whiten" also study.jsonl, or the
+  /// directories of runs.
   std::vector<std::filesystem::path> rates;
-  double disk = 0;  ///< bytes a second that a rank reads; 0: rows lie in memory
+  /// Bytes a second of a rank at its files; 0: rows lie in memory, or what the runs show.
+  double disk = 0;
 
   /// [local] OptionError.
   void validate() const;
 };
 
-/// [local] The cost of the phase on so many ranks.
-PhaseCost cost_of(const PredictionOptions& options, std::int64_t ranks);
-
-/// [local] Median rates from lines of eigenscale-bench. InputError for a file that cannot be read,
-/// or lacks what the prediction needs; says which suite to run.
-MachineRates read_rates(const PredictionOptions& options);
-
-/// [local] An aligned table: for each number of ranks seconds (computation, communication,
-/// reading), efficiency against the first, memory of a rank, bytes over its link, and what takes
-/// most.
+/// [local] An aligned table: for each number of ranks and each phase seconds (computation,
+/// communication, files), efficiency against the first number, memory of a rank, bytes that it
+/// hands to collectives, messages, bytes over its link, and what takes most. InputError for rates
+/// that cannot be read, or lack what the prediction needs; says which suite to run.
 std::string predict(const PredictionOptions& options);
 
 }  // namespace eigenscale

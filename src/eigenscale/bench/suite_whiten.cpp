@@ -1,8 +1,11 @@
 #include "eigenscale/bench/suites.h"
 #include "eigenscale/core/row_partition.h"
+#include "eigenscale/data/row_provider.h"
 #include "eigenscale/linalg/gram.h"
 #include "eigenscale/linalg/products.h"
 #include "eigenscale/spectral/streamed_covariance.h"
+#include "eigenscale/spectral/whitening_fit.h"
+#include "eigenscale/spectral/whitening_rows.h"
 #include "eigenscale/spectral/whitening_transform.h"
 
 namespace eigenscale {
@@ -17,6 +20,9 @@ struct WhitenProblem {
   torch::Tensor single_sum;   ///< D x D floats: what ssyrk sums alone
   DistributedMatrix covariance;
   WhiteningTransform transform;
+  std::unique_ptr<MemoryRows> provider;
+  std::unique_ptr<RowStream> stream;         ///< of the floats, as a run reads them
+  std::unique_ptr<WhiteningMap> single_map;  ///< of the floats, as a run applies it
 
   DistributedMatrix sum_products(const torch::Tensor& of,
                                  torch::ScalarType products = torch::kFloat64) const {
@@ -65,13 +71,22 @@ std::vector<Contender> whiten_contenders(const Communicator& world, const Suite:
   problem->single_sum = torch::zeros({size[1], size[1]});
   problem->covariance = problem->sum_products(problem->rows);
   problem->transform = whitening_transform(problem->covariance, {.epsilon = kWhitenEpsilon});
+  problem->provider = std::make_unique<MemoryRows>(problem->single_rows);
+  problem->stream = std::make_unique<RowStream>(
+      world, *problem->provider, RowStreamOptions{.piece_bytes = kWhiteningPieceBytes});
+  problem->single_map = dense_map(world, problem->transform.matrix.to(torch::kFloat32),
+                                  /*symmetric=*/true);
   const double n = static_cast<double>(size[0]);
   const double d = static_cast<double>(size[1]);
   return {
       gemm_limit(world, torch::kFloat64),
+      gemm_limit(world, torch::kFloat32),
       {.name = "ssyrk",  // of each rank's rows, without a sum over ranks
        .work = [problem] { add_gram_of_rows(problem->single_sum, problem->single_rows); },
        .flop = n * d * d},
+      {.name = "mean",
+       .work = [&world, problem] { feature_moments(world, *problem->stream); },
+       .flop = 3 * n * d},
       {.name = "covariance",
        .work = [problem] { problem->sum_products(problem->rows); },
        .flop = n * d * d,
@@ -92,7 +107,11 @@ std::vector<Contender> whiten_contenders(const Communicator& world, const Suite:
        .flop = 2 * n * d * d,
        .limit = "dgemm",
        .error = [&world, problem] { return whiten_error(world, *problem); },
-       .bound = 1e-8}};
+       .bound = 1e-8},
+      {.name = "application of floats",
+       .work = [problem] { problem->single_map->apply(problem->single_rows); },
+       .flop = 2 * n * d * d,
+       .limit = "sgemm"}};
 }
 
 }  // namespace

@@ -39,10 +39,10 @@ struct Shares {
   double in_row(std::int64_t size) const { return real(local(size, block(size), rows)); }
   double in_column(std::int64_t size) const { return real(local(size, block(size), columns)); }
   /// Messages of add_gram for so many own columns.
-  double travelling(std::int64_t width) const {
+  double travelling(std::int64_t width, std::int64_t value_bytes) const {
     const double along = (columns > 1 ? 1 : 0) + (rows > 1 ? 1 : 0);
-    return along *
-           real(ceil_divide(width, std::max<std::int64_t>(1, kTravellingDoubles / columns)));
+    const auto most = value_bytes == 8 ? kTravellingDoubles : kSingleProducts;
+    return along * real(ceil_divide(width, std::max<std::int64_t>(1, most / columns)));
   }
   double others(double of) const { return of * real(ranks - 1) / real(ranks); }
 
@@ -132,13 +132,19 @@ PhaseCost whitening_covariance_cost(const WhiteningProblem& problem) {
   add_sum(cost, shares, kAgreement);                           // the trace
   if (shares.ranks > 1) {
     const std::int64_t last = shares.samples - (shares.pieces - 1) * problem.piece_rows;
-    cost.messages += real(shares.pieces - 1) * shares.travelling(problem.piece_rows * shares.rows) +
-                     shares.travelling(last * shares.rows);
+    const auto travelling = [&](std::int64_t piece) {
+      return shares.travelling(piece * shares.rows, problem.value_bytes);
+    };
+    cost.messages += real(shares.pieces - 1) * travelling(problem.piece_rows) + travelling(last);
     add_gram(cost, problem, rows * real(shares.ranks), value);
     add_mirror(cost, problem);
   }
   if (shares.rows > 1) {
     add_exchange(cost, shares, rows * d * value, real(shares.pieces));  // rows to the grid
+  }
+  if (problem.value_bytes == 4) {  // the probe of its precision, in four directions
+    cost.flop += 16 * rows * d;
+    add_sum(cost, shares, 4 * kDouble * d);
   }
   return cost;
 }
@@ -173,7 +179,7 @@ PhaseCost whitening_eigenproblem_cost(const WhiteningProblem& problem) {
   add_exchange(cost, shares, kDouble * own_rows * k);  // vectors to the grid
   if (problem.zca && shares.ranks > 1) {
     cost.messages +=
-        shares.travelling(Shares::local(leading, shares.block(leading), shares.columns));
+        shares.travelling(Shares::local(leading, shares.block(leading), shares.columns), 8);
     add_gram(cost, problem, k, kDouble);
     add_mirror(cost, problem);
   }

@@ -30,6 +30,10 @@ struct DistributedEigenpairs {
   DistributedMatrix vectors;
 };
 
+/// [local] Whether the first of so many ranks would solve n x n sooner alone, with the threads of
+/// all: two ranks, n from 800 to 4,096.
+bool one_rank_is_faster(std::int64_t n, std::int64_t ranks);
+
 /// [collective] Whether the first rank can solve it for all: they share a host, and the matrix, at
 /// most 4,096 x 4,096, fits four times into what each rank may still take of the memory.
 bool one_rank_can_solve(const BlockCyclicLayout& layout);

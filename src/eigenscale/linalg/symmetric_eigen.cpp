@@ -34,10 +34,6 @@ BlockCyclicLayout square_blocks(const BlockCyclicLayout& layout) {
   return square_layout(layout.rows, layout.grid);
 }
 
-/// Two ranks' cores solve faster as threads of one process than by messages, but for small
-/// matrices. On more cores that was not measured.
-bool one_rank_is_faster(std::int64_t n, int ranks) { return ranks == 2 && n >= 800; }
-
 /// [collective]
 EigenSolver choose(const BlockCyclicLayout& layout, EigenRange range, bool one_rank) {
   const int ranks = layout.grid->all().size();
