@@ -1,5 +1,6 @@
 // The summaries of several finished runs side by side, the report of a scaling study, or what a
 // phase would cost on more ranks.
+#include <algorithm>
 #include <sstream>
 
 #include "eigenscale/bench/prediction.h"
@@ -24,14 +25,16 @@ ProgramOptions describe_options() {
   ProgramOptions options("eigenscale-report",
                          "compares finished runs, draws a scaling study: eigenscale-report DIR...");
   options.group("Runs")
-      ("run", texts(), "directory of a finished run, or of a study; --run may be left out")
+      ("run", texts(), "directory of a finished run, or of a study; --run may be left out; studies that "
+       "differ in the number of samples are drawn as one, into --output")
       ("reference", text(), "study.jsonl of another machine or commit, drawn beside the study");
   options.group("Prediction (docs/cost-model.md)")
-      ("predict", text(), "train-step, self-expression or subspaces: its cost on more ranks")
+      ("predict", text(), "train-step, self-expression, subspaces or whiten: its cost on more ranks")
       ("size", text(), "of the problem, such as 20000x200")
       ("ranks", text(), "numbers of ranks, such as 1,2,4")
-      ("rates", text(), "files of lines of eigenscale-bench, with commas between")
-      ("disk", real(0)->default_value(0), "bytes a second that a rank reads; 0: rows lie in memory");
+      ("rates", text(), "files of lines of eigenscale-bench, with commas between; for whiten also study.jsonl "
+       "or directories of runs")
+      ("disk", real(0)->default_value(0), "bytes a second of a rank at its files; 0: rows lie in memory, or as the runs show");
   options.name_positional("run");
   return options;
 }
@@ -73,10 +76,16 @@ ExitCode report(const Communicator& world, const RunOptions& run, const ReportOp
   if (options.prediction) {
     name = "prediction.txt";
     on_all_ranks(world, [&] { table = predict(*options.prediction); });
-  } else if (options.directories.size() == 1 && is_study(options.directories.front())) {
+  } else if (std::ranges::all_of(options.directories, is_study)) {
     name = "study.txt";
-    on_first_rank(world,
-                  [&] { table = report_study(options.directories.front(), options.reference); });
+    on_first_rank(world, [&] {
+      if (options.directories.size() > 1 && run.output.empty()) {
+        throw OptionError("several studies need --output, a folder for the report of all");
+      }
+      table =
+          report_studies(options.directories, options.reference,
+                         options.directories.size() > 1 ? run.output : options.directories.front());
+    });
   } else {
     on_all_ranks(world, [&] { table = compare_runs(options.directories); });
   }

@@ -4,6 +4,7 @@
 
 #include "eigenscale/core/atomic_file.h"
 #include "eigenscale/core/errors.h"
+#include "eigenscale/report/scaling_pictures.h"
 #include "eigenscale/report/scaling_report.h"
 #include "support/mpi_test.h"
 
@@ -106,6 +107,10 @@ TEST_F(ScalingStudyTest, SaysWhichFieldIsWrong) {
       {"/ranks", 18446744073709551615U},
       {"/ranks", "two"},
       {"/hosts", 1e300},
+      {"/samples", 0},
+      {"/samples", 1.5},
+      {"/samples", 18446744073709551615U},
+      {"/choices", {1}},
       {"/hosts", "one"},
       {"/threads", 1.5},
       {"/threads", -1},
@@ -133,6 +138,70 @@ TEST_F(ScalingStudyTest, SaysWhichFieldIsWrong) {
   }
 }
 
+nlohmann::json run_of(std::int64_t samples, const std::string& mode, int ranks, double seconds) {
+  auto line = run_line(mode, ranks, seconds);
+  line["samples"] = samples;
+  line["choices"] = {{"passes", 2}};
+  line["seconds"]["refine"] = seconds / 2;
+  line["communication"]["refine"] = {{"seconds", 0.1}, {"bytes", 6000}, {"calls", 9}};
+  return line;
+}
+
+TEST_F(ScalingStudyTest, AnotherNumberOfSamplesIsAnotherStudy) {
+  const auto lines = text_of({run_of(1000, "strong", 2, 3), run_of(100000, "strong", 1, 40),
+                              run_of(1000, "strong", 1, 4), run_of(100000, "strong", 2, 22),
+                              run_of(1000, "strong", 1, 6)});
+  write_file(path(), lines);
+  const auto studies = read_studies({path()});
+  ASSERT_EQ(studies.size(), 2);
+  EXPECT_EQ(studies[0].points[0].samples, 1000);
+  EXPECT_EQ(studies[0].points[0].repeats, 2);
+  EXPECT_DOUBLE_EQ(studies[0].points[0].total.median, 5);
+  EXPECT_DOUBLE_EQ(studies[1].points[0].total.median, 40);
+  EXPECT_DOUBLE_EQ(studies[1].points[1].phases.at("refine").bytes.median, 6000);
+  EXPECT_THAT(message(lines), HasSubstr("2 numbers of samples"));
+  // A weak study grows.
+  EXPECT_EQ(read(text_of({run_of(1000, "weak", 1, 4), run_of(2000, "weak", 2, 5)})).points.size(),
+            2);
+}
+
+TEST_F(ScalingStudyTest, PicturesShowEveryNumberOfSamplesAndRanks) {
+  write_file(path(), text_of({run_of(1000, "strong", 1, 4), run_of(1000, "strong", 2, 3)}));
+  const auto larger = directory() / "larger";
+  std::filesystem::create_directories(larger);
+  write_file(larger / "study.jsonl",
+             text_of({run_of(100000, "strong", 1, 40), run_of(100000, "strong", 2, 22)}));
+  const auto panels = panels_over_samples(read_studies({path(), larger / "study.jsonl"}));
+  ASSERT_EQ(panels.size(), 6);
+  EXPECT_TRUE(panels[0].options.log_x);
+  ASSERT_EQ(panels[0].series.size(), 2);
+  EXPECT_EQ(panels[0].series[1].name, "2 ranks");
+  EXPECT_THAT(panels[0].series[1].x, testing::ElementsAre(1000, 100000));
+  EXPECT_THAT(panels[0].series[1].y, testing::ElementsAre(3, 22));
+  EXPECT_EQ(panels[1].series[0].name, "N = 1,000");
+  EXPECT_THAT(panels[1].series[0].x, testing::ElementsAre(1, 2));
+  EXPECT_THAT(panels[4].series[0].y, testing::ElementsAre(1, 10));  // of two passes
+  EXPECT_THAT(panels[5].series[0].y, testing::ElementsAre(3000, 3000));
+
+  const auto both = directory() / "both";
+  const auto tables = report_studies({directory(), larger}, "", both);
+  EXPECT_THAT(tables, testing::AllOf(HasSubstr("1,000"), HasSubstr("100,000")));
+  const auto text = [](const std::filesystem::path& name) {
+    std::ifstream file(name);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  const auto picture = text(both / "scaling.svg");
+  EXPECT_TRUE(picture.starts_with("<svg xmlns='http://www.w3.org/2000/svg'"));
+  EXPECT_THAT(picture, HasSubstr("eigenscale-cluster, strong scaling"));
+  EXPECT_THAT(picture, HasSubstr("pass of refinement"));
+  EXPECT_THAT(text(both / "report.html"), HasSubstr("pass of refinement"));
+  // Of one N: against the ranks.
+  report_studies({directory()}, "", directory());
+  EXPECT_THAT(text(directory() / "scaling.svg"),
+              testing::AllOf(HasSubstr("N = 1,000"), HasSubstr("Efficiency"),
+                             testing::Not(HasSubstr("pass of refinement"))));
+}
+
 TEST_F(ScalingStudyTest, ReportSaysBaseRangeAndReference) {
   EXPECT_FALSE(is_study(directory()));
   auto other = run_line("strong", 1, 2.0);
@@ -140,7 +209,8 @@ TEST_F(ScalingStudyTest, ReportSaysBaseRangeAndReference) {
   write_file(directory() / "other.jsonl", other.dump() + "\n");
   read(text_of({run_line("strong", 1, 10.0), run_line("strong", 2, 6.25)}));
   EXPECT_TRUE(is_study(directory()));
-  EXPECT_THAT(report_study(directory(), (directory() / "other.jsonl").string()), HasSubstr("0.80"));
+  EXPECT_THAT(report_studies({directory()}, (directory() / "other.jsonl").string(), directory()),
+              HasSubstr("0.80"));
   std::ifstream file(directory() / "report.html");
   const std::string html(std::istreambuf_iterator<char>(file), {});
   for (const char* text : {"Efficiency", "The base is 1 rank: 10 s", "Time by phase",
@@ -150,7 +220,8 @@ TEST_F(ScalingStudyTest, ReportSaysBaseRangeAndReference) {
   }
   other["program"] = "eigenscale-train";
   write_file(directory() / "other.jsonl", other.dump() + "\n");
-  EXPECT_THROW(report_study(directory(), (directory() / "other.jsonl").string()), InputError);
+  EXPECT_THROW(report_studies({directory()}, (directory() / "other.jsonl").string(), directory()),
+               InputError);
 }
 
 }  // namespace

@@ -37,6 +37,38 @@ TEST(SvgPlot, PointsLieInsideTheFrame) {
   EXPECT_EQ(circles, 3U);
 }
 
+TEST(SvgPlot, AxisFromZeroHoldsZero) {
+  const Series series{"", {1, 10, 100}, {500, 510, 520}};
+  EXPECT_EQ(svg_plot({series}, {.x_label = "x", .y_label = "y"}).find(">0</text>"),
+            std::string::npos);
+  EXPECT_NE(
+      svg_plot({series}, {.x_label = "x", .y_label = "y", .from_zero = true}).find(">0</text>"),
+      std::string::npos);
+}
+
+TEST(SvgPlot, DecadesOfALogarithmicAxisAreAsWide) {
+  const auto svg =
+      svg_plot({{"", {1e5, 1e6, 1e7, -1}, {1, 1, 1, 1}}}, {.log_x = true, .dots = true});
+  std::vector<double> x;
+  for (std::size_t at = svg.find("cx='"); at != std::string::npos; at = svg.find("cx='", at + 1)) {
+    x.push_back(std::stod(svg.substr(at + 4)));
+  }
+  ASSERT_EQ(x.size(), 3U);
+  EXPECT_NEAR(x[2] - x[1], x[1] - x[0], 0.2);
+}
+
+TEST(SvgPlot, APageHoldsItsPanelsAndNoEmptyOne) {
+  const auto page = svg_page("a < b", {{"first & last", {{"", {1, 2}, {3, 4}}}, {}},
+                                       {"empty", {{"", {}, {}}}, {}},
+                                       {"third", {{"", {1, 2}, {3, 4}}}, {}}});
+  EXPECT_EQ(test::unbalanced_tag(page), "");
+  EXPECT_NE(page.find("a &lt; b"), std::string::npos);
+  EXPECT_NE(page.find("first &amp; last"), std::string::npos);
+  EXPECT_EQ(page.find("empty"), std::string::npos);
+  // Beside the first: in the place of the one that is left out.
+  EXPECT_NE(page.find("<svg x='640' y='60' width='640' height='320' viewBox"), std::string::npos);
+}
+
 TEST(SvgPlot, ColoursOfNeighboursDiffer) {
   for (const std::int64_t categories : {2, 6, 7, 40}) {
     for (std::int64_t k = 0; k + 1 < categories; ++k) {

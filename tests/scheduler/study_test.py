@@ -4,16 +4,18 @@ two ranks of this machine."""
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "apps"))
 import program  # noqa: E402
 
 STUDY = os.path.realpath(os.path.join(os.path.dirname(__file__), "../../job-scripts/scaling/study"))
-# Fails in the folder named by BREAK.
+# Fails in the folder named by BREAK, and never ends in the one named by HANG.
 PROGRAM = """#!/usr/bin/env python3
-import json, os, sys
+import json, os, sys, time
 if "--help" in sys.argv:
     print("--output arg")
     sys.exit(0)
@@ -25,6 +27,8 @@ folder = sys.argv[sys.argv.index("--output") + 1]
 if os.path.basename(folder) == os.environ.get("BREAK"):
     sys.exit(4)
 os.makedirs(folder, exist_ok=True)
+if os.path.basename(folder) == os.environ.get("HANG"):
+    time.sleep(600)
 with open(os.path.join(folder, "summary.json"), "w") as file:
     json.dump({"program": "eigenscale-cluster", "version": "0", "ranks": 1, "seconds": {"total": 1.5},
                "metrics": {"accuracy": 0.5, "kmeans": {}}}, file)
@@ -87,6 +91,45 @@ class StudyTest(program.ProgramTest):
         self.assertTrue(self.recorded("eigenscale-report " + self.path("s")))
         self.study(*options)
         self.assertEqual(len(self.recorded("eigenscale-cluster")), before + 2)
+
+    def test_killed_goes_on_with_what_is_missing(self):
+        options = ["--scheduler", "local", "--repeats", "3", "--", "--data", "x.npy"]
+        command = [sys.executable, "-B", STUDY, "--program", "eigenscale-cluster", "--mode", "strong",
+                   "--ranks", "1,2", "--output", "s", *options]
+        killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                  cwd=self.folder, start_new_session=True,
+                                  env={**self.environment, "HANG": "p2-r2"})
+        try:
+            end = time.monotonic() + 60
+            while not os.path.isdir(self.path("s/runs/p2-r2")):
+                self.assertLess(time.monotonic(), end)
+                time.sleep(0.02)
+        finally:
+            os.killpg(killed.pid, signal.SIGKILL)  # the study, its job and the program
+            killed.wait()
+        finished = [self.path(f"s/runs/{name}/summary.json") for name in ("p1-r1", "p1-r2", "p1-r3",
+                                                                          "p2-r1")]
+        before = [os.stat(name).st_mtime_ns for name in finished]
+        runs = len(self.recorded("eigenscale-cluster"))
+        said = self.study(*options)
+        self.assertIn("1 ranks: all repeats have finished", said)
+        self.assertIn("6 of 6 runs have finished", said)
+        again = [line.split("/")[-1].split()[0] for line in self.recorded("eigenscale-cluster")[runs:]]
+        self.assertEqual(again, ["p2-r2", "p2-r3"])
+        self.assertEqual([os.stat(name).st_mtime_ns for name in finished], before)
+        self.assertEqual([line["repeat"] for line in self.lines()], [1, 2, 3, 1, 2, 3])
+
+    def test_says_the_number_of_samples(self):
+        self.study("--scheduler", "local", "--", "--data", "x.npy", ranks="1")
+        self.assertNotIn("samples", self.lines()[0])
+        program.write_npy(self.path("s/runs/p1-r1/labels.npy"), (7,), range(7), "q")
+        with open(self.path("s/runs/p1-r2/summary.json"), encoding="utf-8") as file:
+            summary = json.load(file)
+        summary["choices"] = {"samples": 11}
+        with open(self.path("s/runs/p1-r2/summary.json"), "w", encoding="utf-8") as file:
+            json.dump(summary, file)
+        self.study("--scheduler", "local", "--", "--data", "x.npy", ranks="1")
+        self.assertEqual([line.get("samples") for line in self.lines()], [7, 11, None])
 
     def test_weak_problems_grow_with_the_ranks(self):
         self.study("--scheduler", "local", "--prepare",

@@ -1,7 +1,6 @@
 #include "eigenscale/report/scaling_report.h"
 
 #include <algorithm>
-#include <functional>
 #include <set>
 
 #include "eigenscale/core/atomic_file.h"
@@ -9,22 +8,13 @@
 #include "eigenscale/core/format.h"
 #include "eigenscale/core/number_text.h"
 #include "eigenscale/report/html_report.h"
+#include "eigenscale/report/scaling_pictures.h"
 #include "eigenscale/report/svg_plot.h"
 
 namespace eigenscale {
 namespace {
 
 using Rows = std::vector<std::vector<std::string>>;
-
-Series curve(const std::string& name, const ScalingStudy& study,
-             const std::function<double(const StudyPoint&)>& value) {
-  Series series{name, {}, {}};
-  for (const auto& point : study.points) {
-    series.x.push_back(static_cast<double>(point.ranks));
-    series.y.push_back(value(point));
-  }
-  return series;
-}
 
 std::string name_of(const ScalingStudy& study) {
   return study.machine + (study.commit.empty() ? "" : " at " + study.commit);
@@ -34,16 +24,17 @@ std::string name_of(const ScalingStudy& study) {
 std::vector<Series> with_range(const ScalingStudy& study, const std::optional<ScalingStudy>& other,
                                double (ScalingStudy::*value)(const StudyPoint&, double) const) {
   std::vector<Series> series = {
-      curve("median", study,
-            [&](const auto& point) { return (study.*value)(point, point.total.median); }),
-      curve("best repeat", study,
-            [&](const auto& point) { return (study.*value)(point, point.total.least); }),
-      curve("worst repeat", study,
-            [&](const auto& point) { return (study.*value)(point, point.total.most); })};
+      curve_over_ranks(
+          "median", study,
+          [&](const auto& point) { return (study.*value)(point, point.total.median); }),
+      curve_over_ranks("best repeat", study,
+                       [&](const auto& point) { return (study.*value)(point, point.total.least); }),
+      curve_over_ranks("worst repeat", study,
+                       [&](const auto& point) { return (study.*value)(point, point.total.most); })};
   if (other) {
-    series.push_back(curve("reference: " + name_of(*other), *other, [&](const auto& point) {
-      return ((*other).*value)(point, point.total.median);
-    }));
+    series.push_back(curve_over_ranks(
+        "reference: " + name_of(*other), *other,
+        [&](const auto& point) { return ((*other).*value)(point, point.total.median); }));
   }
   return series;
 }
@@ -57,15 +48,16 @@ std::vector<Series> by_phase(const ScalingStudy& study) {
   }
   std::vector<Series> series;
   for (const auto& name : names) {
-    series.push_back(curve(name, study, [&](const StudyPoint& point) {
+    series.push_back(curve_over_ranks(name, study, [&](const StudyPoint& point) {
       const auto found = point.phases.find(name);
       return found == point.phases.end() ? 0 : found->second.seconds.median;
     }));
   }
   if (std::ranges::any_of(study.points,
                           [](const auto& point) { return point.communication.median > 0; })) {
-    series.push_back(curve("of all phases: in collectives", study,
-                           [](const auto& point) { return point.communication.median; }));
+    series.push_back(
+        curve_over_ranks("of all phases: in collectives", study,
+                         [](const auto& point) { return point.communication.median; }));
   }
   return series;
 }
@@ -75,13 +67,14 @@ std::string range_text(const Spread& spread) {
 }
 
 Rows table_of(const ScalingStudy& study) {
-  Rows rows = {{"ranks", "hosts", "repeats", "seconds (range)", "speed-up", "efficiency",
+  Rows rows = {{"ranks", "samples", "hosts", "repeats", "seconds (range)", "speed-up", "efficiency",
                 "memory of a rank", "bytes of a rank", "collectives"}};
   for (const auto& point : study.points) {
     const double seconds = point.total.median;
-    rows.push_back({std::to_string(point.ranks), std::to_string(point.hosts),
-                    std::to_string(point.repeats), range_text(point.total),
-                    format_text("{:.2f}", study.speed_up(point, seconds)),
+    rows.push_back({std::to_string(point.ranks),
+                    point.samples > 0 ? count_text(point.samples) : "-",
+                    std::to_string(point.hosts), std::to_string(point.repeats),
+                    range_text(point.total), format_text("{:.2f}", study.speed_up(point, seconds)),
                     format_text("{:.2f}", study.efficiency(point, seconds)),
                     bytes_text(point.memory.median), bytes_text(point.bytes.median),
                     count_text(static_cast<std::int64_t>(point.calls.median))});
@@ -116,8 +109,9 @@ Rows phase_table(const ScalingStudy& study) {
 
 }  // namespace
 
-std::string scaling_report(const ScalingStudy& study,
+std::string scaling_report(const std::vector<ScalingStudy>& studies,
                            const std::optional<ScalingStudy>& reference) {
+  const auto& study = studies.back();
   const auto& base = study.points.front();
   const auto& last = study.points.back();
   const std::string kind = study.weak ? "weak" : "strong";
@@ -137,30 +131,36 @@ std::string scaling_report(const ScalingStudy& study,
     }
   }
   const auto plot = [](const std::vector<Series>& series, const std::string& y) {
-    return svg_plot(series, {.x_label = "ranks", .y_label = y});
+    return svg_plot(series, {.x_label = "ranks", .y_label = y, .from_zero = true});
   };
   auto speed_up = with_range(study, reference, &ScalingStudy::speed_up);
-  speed_up.push_back(curve("ideal", study, [&](const auto& point) {
+  speed_up.push_back(curve_over_ranks("ideal", study, [&](const auto& point) {
     return static_cast<double>(point.ranks) / static_cast<double>(base.ranks);
   }));
+  for (const auto& panel : panels_over_samples(studies)) {
+    page.add_section(panel.heading, "Medians, of the rank with most.",
+                     svg_plot(panel.series, panel.options));
+  }
   page.add_section("Speed-up", base_text + (study.weak ? " The work grows with the ranks." : ""),
                    plot(speed_up, "speed-up"));
-  auto efficiency = with_range(study, reference, &ScalingStudy::efficiency);
-  efficiency.push_back({"zero", {static_cast<double>(base.ranks)}, {0}});  // the axis begins there
   page.add_section("Efficiency",
                    base_text + (study.weak ? " T_base / T." : " T_base ranks_base / (T ranks)."),
-                   plot(efficiency, "efficiency"));
+                   plot(with_range(study, reference, &ScalingStudy::efficiency), "efficiency"));
   page.add_section("Time by phase", "Medians of the slowest rank; collectives run within phases.",
                    plot(by_phase(study), "seconds"));
-  page.add_section("Memory of a rank", "Peak resident set of the rank with most.",
-                   plot({curve("median", study,
-                               [](const auto& point) { return point.memory.median / 1048576; })},
-                        "MiB"));
+  page.add_section(
+      "Memory of a rank", "Peak resident set of the rank with most.",
+      plot({curve_over_ranks("median", study,
+                             [](const auto& point) { return point.memory.median / 1048576; })},
+           "MiB"));
   page.add_section(
       "Bytes", "Handed to collectives by the rank that hands over most.",
-      plot({curve("median", study, [](const auto& point) { return point.bytes.median / 1e6; })},
+      plot({curve_over_ranks("median", study,
+                             [](const auto& point) { return point.bytes.median / 1e6; })},
            "MB"));
-  page.add_table("All numbers", "Median and range of the repeats.", table_of(study));
+  for (const auto& one : studies) {
+    page.add_table("All numbers", "Median and range of the repeats.", table_of(one));
+  }
   page.add_table(
       "Phases",
       "Seconds of the slowest rank, and of the rank with most within collectives: waiting "
@@ -177,18 +177,29 @@ bool is_study(const std::filesystem::path& directory) {
   return std::filesystem::exists(directory / "study.jsonl", ignored);
 }
 
-std::string report_study(const std::filesystem::path& directory, const std::string& reference) {
-  const auto study = read_study(directory / "study.jsonl");
+std::string report_studies(const std::vector<std::filesystem::path>& directories,
+                           const std::string& reference, const std::filesystem::path& output) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& directory : directories) {
+    files.push_back(directory / "study.jsonl");
+  }
+  const auto studies = read_studies(files);
   std::optional<ScalingStudy> other;
   if (!reference.empty()) {
     other = read_study(reference);
-    if (other->program != study.program || other->weak != study.weak) {
+    if (other->program != studies.back().program || other->weak != studies.back().weak) {
       throw InputError("'" + reference + "' is a study of another program or mode than '" +
-                       directory.string() + "'");
+                       directories.front().string() + "'");
     }
   }
-  write_file(directory / "report.html", scaling_report(study, other));
-  return scaling_table(study);
+  std::filesystem::create_directories(output);
+  write_file(output / "report.html", scaling_report(studies, other));
+  write_file(output / "scaling.svg", scaling_svg(studies));
+  std::string tables;
+  for (const auto& study : studies) {
+    tables += scaling_table(study);
+  }
+  return tables;
 }
 
 std::string scaling_table(const ScalingStudy& study) {

@@ -42,6 +42,13 @@ const std::map<std::string, Field>& fields() {
        {"strong or weak",
         [](const nlohmann::json& value) { return value == "strong" || value == "weak"; }}},
       {"hosts", {kCount, is_count}},
+      {"samples",
+       {"a whole number from 1 to 2^53",
+        [](const nlohmann::json& value) {
+          return value.is_number_integer() && value >= 1 && value <= std::int64_t{1} << 53;
+        }}},
+      {"choices",
+       {"choices by name", [](const nlohmann::json& value) { return value.is_object(); }}},
       {"threads", {kCount, is_count}},
       {"ranks",
        {"a whole number from 1 to 2^31 - 1",
@@ -92,16 +99,31 @@ Spread spread_at(const Lines& lines, const std::vector<std::string>& keys) {
   return spread_of(std::move(values));
 }
 
+/// A whole number of at least 0; 0 where there is none.
+std::int64_t count_at(const nlohmann::json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && is_count(*found) ? found->get<std::int64_t>() : 0;
+}
+
+/// What the runs of one study have in common: N, or what falls on a rank.
+std::int64_t size_of_study(const nlohmann::json& line) {
+  const auto samples = line.value("samples", std::int64_t{0});
+  return line["mode"] == "weak" ? samples / line["ranks"].get<std::int64_t>() : samples;
+}
+
 StudyPoint make_point(std::int64_t ranks, const Lines& lines) {
   StudyPoint point;
   point.ranks = ranks;
   point.hosts = lines.front().value("hosts", std::int64_t{0});
   point.repeats = std::ssize(lines);
+  point.samples = lines.front().value("samples", std::int64_t{0});
+  point.passes = count_at(lines.front().value("choices", nlohmann::json::object()), "passes");
   point.total = spread_at(lines, {"seconds", "total"});
   for (const auto& [phase, seconds] : lines.front()["seconds"].items()) {
     if (phase != "total") {
       point.phases[phase] = {spread_at(lines, {"seconds", phase}),
-                             spread_at(lines, {"communication", phase, "seconds"})};
+                             spread_at(lines, {"communication", phase, "seconds"}),
+                             spread_at(lines, {"communication", phase, "bytes"})};
     }
   }
   point.communication = spread_at(lines, {"communication", "total", "seconds"});
@@ -166,36 +188,52 @@ double ScalingStudy::efficiency(const StudyPoint& point, double seconds) const {
          static_cast<double>(point.ranks);
 }
 
-ScalingStudy read_study(const std::filesystem::path& path) {
-  std::ifstream file(path);
-  if (!file) {
-    throw InputError("cannot read the study '" + path.string() + "'");
-  }
-  std::map<std::int64_t, Lines> by_ranks;
+std::vector<ScalingStudy> read_studies(const std::vector<std::filesystem::path>& paths) {
+  std::map<std::int64_t, std::map<std::int64_t, Lines>> by_size;  // and by ranks
   nlohmann::json first;
-  std::string text;
-  for (std::size_t number = 1; std::getline(file, text); ++number) {
-    auto line = read_line(path, number, text, first);
-    if (first.is_null()) {
-      first = line;
+  for (const auto& path : paths) {
+    std::ifstream file(path);
+    if (!file) {
+      throw InputError("cannot read the study '" + path.string() + "'");
     }
-    by_ranks[line["ranks"].get<std::int64_t>()].push_back(std::move(line));
+    std::string text;
+    std::size_t number = 0;
+    while (std::getline(file, text)) {
+      auto line = read_line(path, ++number, text, first);
+      if (first.is_null()) {
+        first = line;
+      }
+      by_size[size_of_study(line)][line["ranks"].get<std::int64_t>()].push_back(std::move(line));
+    }
+    if (number == 0) {
+      throw InputError("'" + path.string() + "' holds no run");
+    }
   }
-  if (first.is_null()) {
-    throw InputError("'" + path.string() + "' holds no run");
-  }
-  const auto& smallest = by_ranks.begin()->second.front();
-  ScalingStudy study{.program = first["program"].get<std::string>(),
+  std::vector<ScalingStudy> studies;
+  for (const auto& [size, by_ranks] : by_size) {
+    const auto& smallest = by_ranks.begin()->second.front();
+    auto& study = studies.emplace_back(
+        ScalingStudy{.program = first["program"].get<std::string>(),
                      .machine = smallest.value("machine", ""),
                      .commit = smallest.value("commit", ""),
                      .weak = first["mode"] == "weak",
                      .threads = smallest.value("threads", std::int64_t{0}),
                      .options = smallest.value("options", std::vector<std::string>{}),
-                     .points = {}};
-  for (const auto& [ranks, lines] : by_ranks) {
-    study.points.push_back(make_point(ranks, lines));
+                     .points = {}});
+    for (const auto& [ranks, lines] : by_ranks) {
+      study.points.push_back(make_point(ranks, lines));
+    }
   }
-  return study;
+  return studies;
+}
+
+ScalingStudy read_study(const std::filesystem::path& path) {
+  auto studies = read_studies({path});
+  if (studies.size() > 1) {
+    throw InputError("'" + path.string() + "' holds runs of " + std::to_string(studies.size()) +
+                     " numbers of samples; expected one");
+  }
+  return std::move(studies.front());
 }
 
 }  // namespace eigenscale

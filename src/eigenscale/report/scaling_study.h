@@ -22,6 +22,7 @@ Spread spread_of(std::vector<double> values);
 struct PhaseSpread {
   Spread seconds;
   Spread communication;  ///< seconds in collectives, of the rank with most
+  Spread bytes;          ///< that a rank hands to collectives, of the rank with most
 };
 
 /// All repeats of one number of ranks.
@@ -29,7 +30,9 @@ struct StudyPoint {
   std::int64_t ranks = 0;
   std::int64_t hosts = 0;
   std::int64_t repeats = 0;
-  Spread total;  ///< seconds of the whole run
+  std::int64_t samples = 0;  ///< N; 0 where no line says it
+  std::int64_t passes = 0;   ///< of the refinement of a clustering; 0 for all others
+  Spread total;              ///< seconds of the whole run
   std::map<std::string, PhaseSpread> phases;
   Spread communication;  ///< seconds in collectives, of the rank with most
   Spread bytes;          ///< that a rank hands to collectives, of the rank with most
@@ -37,7 +40,8 @@ struct StudyPoint {
   Spread memory;         ///< peak bytes of the rank with most
 };
 
-/// What job-scripts/scaling/study collected: one line a finished run.
+/// What job-scripts/scaling/study collected: one line a finished run. A strong study is of one N, a
+/// weak one of one N a rank.
 struct ScalingStudy {
   std::string program;
   std::string machine;
@@ -54,8 +58,12 @@ struct ScalingStudy {
   double efficiency(const StudyPoint& point, double seconds) const;
 };
 
-/// [local] Reads study.jsonl. InputError names file, line and what is wrong, such as runs of two
+/// [local] Reads files study.jsonl of one program and mode: a study for each N (of a rank, where it
+/// is weak), by ascending N. InputError names file, line and what is wrong, such as runs of two
 /// programs or modes.
+std::vector<ScalingStudy> read_studies(const std::vector<std::filesystem::path>& paths);
+
+/// [local] The same for one file of one N; InputError where there are more.
 ScalingStudy read_study(const std::filesystem::path& path);
 
 }  // namespace eigenscale

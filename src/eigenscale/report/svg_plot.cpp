@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <numbers>
 
+#include "eigenscale/report/html_report.h"
 #include "eigenscale/report/plot_axis.h"
 
 namespace eigenscale {
@@ -24,8 +25,9 @@ std::string format(const char* pattern, auto... values) {
   return text.data();
 }
 
-bool drawable(double x, double y, bool log_y) {
-  return std::isfinite(x) && std::isfinite(y) && (!log_y || y > 0);
+bool drawable(double x, double y, const PlotOptions& options) {
+  return std::isfinite(x) && std::isfinite(y) && (!options.log_x || x > 0) &&
+         (!options.log_y || y > 0);
 }
 
 std::string axes(const PlotAxis& x, const PlotAxis& y, const PlotOptions& options) {
@@ -69,7 +71,7 @@ std::string svg_plot(const std::vector<Series>& series, const PlotOptions& optio
   std::vector<double> up;
   for (const auto& curve : series) {
     for (std::size_t i = 0; i < curve.x.size(); ++i) {
-      if (drawable(curve.x[i], curve.y[i], options.log_y)) {
+      if (drawable(curve.x[i], curve.y[i], options)) {
         across.push_back(curve.x[i]);
         up.push_back(curve.y[i]);
       }
@@ -78,7 +80,10 @@ std::string svg_plot(const std::vector<Series>& series, const PlotOptions& optio
   if (across.empty()) {
     return "<p class='note'>Nothing to draw: no finite values.</p>";
   }
-  const PlotAxis x(across, kLeft, kWidth - kRight);
+  if (options.from_zero && !options.log_y) {
+    up.push_back(0);
+  }
+  const PlotAxis x(across, kLeft, kWidth - kRight, options.log_x);
   const PlotAxis y(up, kHeight - kBottom, kTop, options.log_y, 0.04);
 
   std::string svg = format("<svg viewBox='0 0 %.0f %.0f' role='img'>", kWidth, kHeight);
@@ -87,17 +92,22 @@ std::string svg_plot(const std::vector<Series>& series, const PlotOptions& optio
   for (std::size_t s = 0; s < series.size(); ++s) {
     const auto colour = category_colour(static_cast<std::int64_t>(s), 6);
     std::string path;
+    std::string dots;
     for (std::size_t i = 0; i < series[s].x.size(); ++i) {
-      if (!drawable(series[s].x[i], series[s].y[i], options.log_y)) {
+      if (!drawable(series[s].x[i], series[s].y[i], options)) {
         continue;
       }
       const double px = x.pixel(series[s].x[i]);
       const double py = y.pixel(series[s].y[i]);
-      path += options.points ? format("<circle cx='%.1f' cy='%.1f' r='3.5'/>", px, py)
-                             : format("%s%.1f %.1f", path.empty() ? "M" : "L", px, py);
+      path += format("%s%.1f %.1f", path.empty() ? "M" : "L", px, py);
+      dots += format("<circle cx='%.1f' cy='%.1f' r='3.5'/>", px, py);
     }
-    svg += options.points ? "<g fill='" + colour + "'>" + path + "</g>"
-                          : "<path class='curve' stroke='" + colour + "' d='" + path + "'/>";
+    if (!options.points) {
+      svg += "<path class='curve' stroke='" + colour + "' d='" + path + "'/>";
+    }
+    if (options.points || options.dots) {
+      svg += "<g fill='" + colour + "'>" + dots + "</g>";
+    }
     if (series.size() > 1) {
       svg +=
           format("<rect x='%.0f' y='5' width='11' height='11' fill='%s'/>", legend, colour.c_str());
@@ -114,6 +124,38 @@ std::string svg_plot(const std::vector<Series>& series, const PlotOptions& optio
                   kTop + 12, left ? "end" : "start", options.mark_text.c_str());
   }
   return svg + "</svg>";
+}
+
+std::string svg_page(const std::string& title, const std::vector<SvgPanel>& panels) {
+  constexpr double kTitle = 34;
+  constexpr double kHeading = 26;
+  // As HtmlReport's, in light: an image has no style sheet but its own.
+  constexpr const char* kStyle =
+      "text{font:12px sans-serif;fill:#5b6675}.grid{stroke:#dfe4ea}.axis{stroke:#5b6675;fill:none}"
+      ".label,.title{fill:#1c2430}.title{font-size:15px}.curve{fill:none;stroke-width:2}";
+  std::string pictures;
+  std::size_t drawn = 0;
+  for (const auto& panel : panels) {
+    const auto plot = svg_plot(panel.series, panel.options);
+    if (!plot.starts_with("<svg")) {
+      continue;
+    }
+    const double left = kWidth * static_cast<double>(drawn % 2);
+    const double top = kTitle + (kHeight + kHeading) * static_cast<double>(drawn / 2);
+    pictures += format("\n<text class='label' x='%.0f' y='%.0f'>", left + kLeft, top + 14) +
+                escape_html(panel.heading) + "</text>\n" +
+                format("<svg x='%.0f' y='%.0f' width='%.0f' height='%.0f'", left, top + kHeading,
+                       kWidth, kHeight) +
+                plot.substr(4);
+    ++drawn;
+  }
+  const double width = drawn > 1 ? 2 * kWidth : kWidth;
+  const double height = kTitle + (kHeight + kHeading) * std::ceil(static_cast<double>(drawn) / 2);
+  return format("<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 %.0f %.0f'><style>", width,
+                height) +
+         kStyle + format("</style><rect width='%.0f' height='%.0f' fill='#fff'/>", width, height) +
+         format("<text class='title' x='%.0f' y='22'>", kLeft) + escape_html(title) + "</text>" +
+         pictures + "\n</svg>\n";
 }
 
 std::string svg_disc(const std::vector<double>& x, const std::vector<double>& y,
