@@ -8,13 +8,24 @@ import program
 import training
 
 OPTIONS, STOPPED = 2, 75
+# What may cross between host and device.
+SITES = {
+    "to_device": {"network", "batch", "evaluation", "files"},
+    "to_host": {"loss", "gradient norm", "evaluation", "checks", "model", "files"}}
+# Beside these, where there is such an option or value of one: small eigenproblems go through the
+# host, ranks agree on numbers, and it is the host that goes on by what a number is.
+MORE_SITES = {
+    "zca": {"eigenproblems", "eigenvalues", "normalisation"},
+    "pca-denoise": {"eigenproblems", "denoising", "scalars"},
+    "--group-sparsity": {"penalties"},
+    "--communicator": {"collectives"}}
 
 
 class TrainOnDevice(training.TrainingTest):
     def train(self, *more, output="run", ranks=2, code=0, devices=4, **keywords):
         run = program.run(on_device.double("train"),
                           *training.last_of_each(self.options(*more, output=output)), ranks=ranks,
-                          environment=on_device.environment(devices, sides=False), **keywords)
+                          environment=on_device.environment(devices), **keywords)
         self.assertEqual(run.code, code, run.errors)
         return run
 
@@ -26,6 +37,9 @@ class TrainOnDevice(training.TrainingTest):
         self.train(*more, "--overwrite", output="host", ranks=ranks)
         self.train(*more, "--overwrite", "--device", "cuda", output="device", ranks=ranks,
                    devices=devices)
+        for direction, allowed in SITES.items():
+            allowed = allowed.union(*(MORE_SITES.get(option, set()) for option in more))
+            self.assertLessEqual(set(self.summary("device")["transfers"][direction]), allowed)
         return (self.losses("host"), self.losses("device"),
                 self.model("host") == self.model("device"))
 

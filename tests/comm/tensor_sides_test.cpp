@@ -73,5 +73,16 @@ TEST(TensorSides, WhatWasMadeOnTheOtherSideIsCaught) {
   EXPECT_THAT(reports(), ElementsAre("tensors of host and device in one operation: aten::mul"));
 }
 
+TEST(TensorSides, WhatIsGivenToTheDeviceBelongsToIt) {
+  reports();
+  EXPECT_FALSE(test::take_as_double(torch::ones({3, 2})));
+  EXPECT_TRUE(test::take_as_double(on_device()));
+  const auto like = torch::zeros({3, 2}, on_device().options());
+  EXPECT_FALSE(test::is_on_double(like));
+  EXPECT_TRUE(test::take_as_double(like));
+  EXPECT_TRUE(test::is_on_double(like));
+  EXPECT_THAT(reports(), IsEmpty());
+}
+
 }  // namespace
 }  // namespace eigenscale

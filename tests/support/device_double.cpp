@@ -239,6 +239,13 @@ void DeviceDouble::access(Stream& stream, const std::string& what, const torch::
       {what, &stream, stream.enqueued + 1, range, tensor.storage().getWeakStorageImpl(), false});
 }
 
+void DeviceDouble::require_side(const std::string& what, const torch::Tensor& tensor) {
+  if (options_.sides && !take_as_double(tensor)) {
+    const std::lock_guard lock(mutex_);
+    report("a tensor of the host in " + what);
+  }
+}
+
 void DeviceDouble::look_for_freed() {
   std::set<std::string> freed;
   std::erase_if(accesses_, [&](const Access& access) {
@@ -278,6 +285,7 @@ void DeviceDouble::copy(const torch::Tensor& to, const torch::Tensor& from, Devi
 void DeviceDouble::copy_to_host(const torch::Tensor& to, const torch::Tensor& from,
                                 DeviceStream stream) {
   auto& on = *static_cast<Stream*>(stream);
+  require_side("a copy to the host", from);
   access(on, "a copy to the host", from, false);
   access(on, "a copy to the host", to, true);
   enqueue(on, [to, from] { std::memcpy(to.data_ptr(), from.data_ptr(), from.nbytes()); });
@@ -311,6 +319,8 @@ void DeviceDouble::abort_communicator(NcclHandle handle) noexcept {
 void DeviceDouble::call(NcclHandle handle, const TransportCall& call, DeviceStream stream) {
   auto& transport = *static_cast<DoubleTransport*>(handle);
   auto& on = *static_cast<Stream*>(stream);
+  require_side(call.name(), call.input);
+  require_side(call.name(), call.output);
   if (call.input.defined()) {
     access(on, call.name(), call.input, call.output.defined() && call.output.is_same(call.input));
   }

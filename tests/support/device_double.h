@@ -137,6 +137,7 @@ class DeviceDouble : public DeviceRuntime {
   void call(NcclHandle handle, const TransportCall& call, DeviceStream stream);
   /// Checks and notes a call's access to a tensor.
   void access(Stream& stream, const std::string& what, const torch::Tensor& tensor, bool written);
+  void require_side(const std::string& what, const torch::Tensor& tensor);
   void home_access(const char* what, const torch::Tensor& tensor, bool written);
   void look_for_freed();
   void forget_ordered();

@@ -141,8 +141,12 @@ void look_at(const at::RecordFunction& function, Context& context) {
     if (asked == double_device() ? !device : (device && asked)) {
       report("a silent copy");
     }
-    context.outputs =
-        asked == double_device() || device ? Side::kDevice : (host ? Side::kHost : Side::kUnknown);
+    const bool leaves = counted && asked && asked != double_device();
+    if (asked == double_device() || (device && !leaves)) {
+      context.outputs = Side::kDevice;
+    } else {
+      context.outputs = device || host ? Side::kHost : Side::kUnknown;
+    }
     return;
   }
   if (device && (name == "aten::item" || name == "aten::equal" || name == "aten::is_nonzero" ||
@@ -189,6 +193,15 @@ void on_end(const at::RecordFunction& function, at::ObserverContext* context) {
 bool is_on_double(const torch::Tensor& tensor) {
   const std::lock_guard lock(mutex);
   return tensor.has_storage() && sides().of(tensor) == Side::kDevice;
+}
+
+bool take_as_double(const torch::Tensor& tensor) {
+  const std::lock_guard lock(mutex);
+  if (!tensor.defined() || !tensor.has_storage() || sides().of(tensor) == Side::kHost) {
+    return !tensor.defined() || !tensor.has_storage();
+  }
+  sides().set(tensor, Side::kDevice);
+  return true;
 }
 
 void watch_sides(std::function<void(const std::string&)> report) {

@@ -21,6 +21,10 @@ namespace eigenscale::test {
 /// [local] From now on `report` is told, until the process ends.
 void watch_sides(std::function<void(const std::string&)> report);
 
+/// [local] For what only a device's memory may be given to: false where it is known to be the
+/// host's. From now on it is known to be a device's otherwise.
+bool take_as_double(const torch::Tensor& tensor);
+
 /// [local] Whether it is known to be a device's.
 bool is_on_double(const torch::Tensor& tensor);
 

@@ -3,7 +3,14 @@
 #include <cstring>
 #include <utility>
 
+#include "eigenscale/comm/device_transfer.h"
+
 namespace eigenscale {
+namespace {
+
+constexpr const char* kScalars = "scalars";
+
+}  // namespace
 
 void Communicator::all_reduce(const torch::Tensor& tensor, ReduceOp op) const {
   start_all_reduce(tensor, op)->wait();
@@ -40,28 +47,31 @@ void Communicator::shift(const torch::Tensor& output, const torch::Tensor& input
 }
 
 double all_reduce(const Communicator& communicator, double value, ReduceOp op) {
-  const auto tensor = torch::full({1}, value, torch::kFloat64).to(communicator.device());
+  const auto tensor =
+      moved_to(torch::full({1}, value, torch::kFloat64), communicator.device(), kScalars);
   communicator.all_reduce(tensor, op);
-  return tensor.item<double>();
+  return number_of(tensor, kScalars).toDouble();
 }
 
 std::int64_t all_reduce(const Communicator& communicator, std::int64_t value, ReduceOp op) {
-  const auto tensor = torch::full({1}, value, torch::kInt64).to(communicator.device());
+  const auto tensor =
+      moved_to(torch::full({1}, value, torch::kInt64), communicator.device(), kScalars);
   communicator.all_reduce(tensor, op);
-  return tensor.item<std::int64_t>();
+  return number_of(tensor, kScalars).toLong();
 }
 
 std::string broadcast(const Communicator& communicator, const std::string& text, int root) {
-  const auto length = torch::full({1}, static_cast<std::int64_t>(text.size()), torch::kInt64)
-                          .to(communicator.device());
+  const auto length =
+      moved_to(torch::full({1}, static_cast<std::int64_t>(text.size()), torch::kInt64),
+               communicator.device(), kScalars);
   communicator.broadcast(length, root);
-  auto bytes = torch::zeros({length.item<std::int64_t>()}, torch::kUInt8);
+  auto bytes = torch::zeros({number_of(length, kScalars).toLong()}, torch::kUInt8);
   if (communicator.rank() == root && !text.empty()) {
     std::memcpy(bytes.data_ptr(), text.data(), text.size());
   }
-  bytes = bytes.to(communicator.device());
+  bytes = moved_to(bytes, communicator.device(), kScalars);
   communicator.broadcast(bytes, root);
-  bytes = bytes.cpu();
+  bytes = on_host(bytes, kScalars);
   return {static_cast<const char*>(bytes.data_ptr()), static_cast<std::size_t>(bytes.numel())};
 }
 

@@ -19,13 +19,17 @@ void count_transfer(const char* direction, const char* site, const torch::Tensor
 
 thread_local bool carrying = false;
 
+bool is_held(const torch::Tensor& tensor) {
+  auto* runtime = device_runtime();
+  return runtime != nullptr && runtime->holds(tensor);
+}
+
 /// While this is there, what crosses has been counted.
 class Carrying {
  public:
   /// Nothing is counted unless something crosses.
   Carrying(bool to_device, const char* site, const torch::Tensor& tensor) {
-    auto* runtime = device_runtime();
-    if (runtime != nullptr && runtime->holds(tensor) != to_device) {
+    if (device_runtime() != nullptr && is_held(tensor) != to_device) {
       count_transfer(to_device ? "to_device" : "to_host", site, tensor);
     }
     carrying = true;
@@ -37,6 +41,12 @@ class Carrying {
 
 }  // namespace
 
+torch::Device device_holding(const torch::Tensor& tensor) {
+  return tensor.is_cpu() && is_held(tensor) ? device_runtime()->tensor_device(0) : tensor.device();
+}
+
+bool lies_on_device(const torch::Tensor& tensor) { return !tensor.is_cpu() || is_held(tensor); }
+
 c10::Scalar number_of(const torch::Tensor& tensor, const char* site) {
   const Carrying counted(false, site, tensor);
   return tensor.item();
@@ -44,12 +54,17 @@ c10::Scalar number_of(const torch::Tensor& tensor, const char* site) {
 
 torch::Tensor on_host(const torch::Tensor& tensor, const char* site) {
   const Carrying counted(false, site, tensor);
-  return tensor.cpu();
+  return tensor.to(torch::kCPU, /*non_blocking=*/false, /*copy=*/lies_on_device(tensor));
 }
 
 torch::Tensor moved_to(const torch::Tensor& tensor, torch::Device device, const char* site) {
   const Carrying counted(!device.is_cpu() || device.has_index(), site, tensor);
   return tensor.to(device);
+}
+
+void copy_into(const torch::Tensor& to, const torch::Tensor& from, const char* site) {
+  const Carrying counted(lies_on_device(to), site, from);
+  to.copy_(from);
 }
 
 void move_module(torch::nn::Module& module, torch::Device device, const char* site) {

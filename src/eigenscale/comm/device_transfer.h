@@ -50,6 +50,11 @@ class DeviceTransfer {
   std::vector<std::pair<torch::Tensor, std::shared_ptr<void>>> read_;
 };
 
+/// [local] Where it lies, as an argument to what makes or moves tensors.
+torch::Device device_holding(const torch::Tensor& tensor);
+/// [local] Whether that is a device.
+bool lies_on_device(const torch::Tensor& tensor);
+
 // What crosses where no placement is at hand: on the current stream, waited for, and counted as
 // above where it crosses.
 
@@ -59,6 +64,8 @@ c10::Scalar number_of(const torch::Tensor& tensor, const char* site);
 torch::Tensor on_host(const torch::Tensor& tensor, const char* site);
 /// [local] The tensor on `device`; itself where it is there.
 torch::Tensor moved_to(const torch::Tensor& tensor, torch::Device device, const char* site);
+/// [local] The values of `from` into those of `to`, of one shape, wherever either lies.
+void copy_into(const torch::Tensor& to, const torch::Tensor& from, const char* site);
 /// [local] All parameters and buffers of a module, in place.
 void move_module(torch::nn::Module& module, torch::Device device, const char* site);
 /// [local] Whether this thread is within one of these: what a test that looks for others lets pass.

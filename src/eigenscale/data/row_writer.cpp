@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "eigenscale/comm/agreement.h"
+#include "eigenscale/comm/device_transfer.h"
 #include "eigenscale/core/atomic_file.h"
 #include "eigenscale/core/errors.h"
 
@@ -46,7 +47,7 @@ void RowWriter::append(const torch::Tensor& rows) {
         if (done_ + rows.size(0) > array_.own_rows) {
           throw std::logic_error("more rows for '" + array_.name() + "' than announced");
         }
-        contiguous = rows.detach().cpu().contiguous();
+        contiguous = on_host(rows.detach(), "files").contiguous();
       },
       ExitCode::kOutput);
   write_rows(placement_.first + done_, contiguous);

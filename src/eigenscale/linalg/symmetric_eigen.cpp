@@ -276,11 +276,12 @@ EigenDecomposition symmetric_eigen(const torch::Tensor& matrix, std::int64_t lea
   require_finite(matrix, n);
   const double factor =
       power_of_two_for(n > 0 ? number_of(matrix.abs().max(), "eigenproblems").toDouble() : 0);
-  if (!matrix.is_cpu()) {
+  if (lies_on_device(matrix)) {
+    const auto device = device_holding(matrix);
     auto result = n < kSmallestOnDevice ? symmetric_eigen(on_host(matrix, "eigenproblems"), leading)
                                         : cusolver_eigen(matrix * factor, count);
-    result.values = moved_to(result.values, matrix.device(), "eigenproblems");
-    result.vectors = moved_to(result.vectors, matrix.device(), "eigenproblems");
+    result.values = moved_to(result.values, device, "eigenproblems");
+    result.vectors = moved_to(result.vectors, device, "eigenproblems");
     if (n >= kSmallestOnDevice) {
       result.values.div_(factor);
       fix_signs(nullptr, result.vectors);

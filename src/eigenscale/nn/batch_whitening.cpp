@@ -207,7 +207,7 @@ BatchWhitening batch_whitening(
   }
   saved->mean = sums.narrow(0, 0, channels) / saved->samples;
 
-  auto covariance = torch::zeros({groups, size, size}, wide);
+  auto covariance = x.new_zeros({groups, size, size}, wide);
   const Pieces pieces(x);
   const Buffer buffer(groups, size, pieces.length() * pixels, wide);
   const auto mean = saved->mean.view({-1, 1, 1});

@@ -39,7 +39,7 @@ class Gram : public torch::autograd::Function<Gram> {
     // Some columns at a time: a copy of all in double would be twice the batch.
     const std::int64_t kColumns = groups.is_cpu() ? 4096 : std::int64_t{1} << 20;
     const std::int64_t size = groups.size(1);
-    auto sum = torch::zeros({groups.size(0), size, size}, groups.options().dtype(torch::kFloat64));
+    auto sum = groups.new_zeros({groups.size(0), size, size}, torch::kFloat64);
     for (std::int64_t first = 0; first < groups.size(2); first += kColumns) {
       const auto columns = groups.narrow(2, first, std::min(kColumns, groups.size(2) - first))
                                .to(torch::kFloat64)

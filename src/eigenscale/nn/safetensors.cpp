@@ -189,7 +189,8 @@ void write_safetensors(const std::filesystem::path& path, const NamedTensors& te
 }
 
 torch::Tensor host_copy(const torch::Tensor& tensor) {
-  return tensor.detach().to(torch::kCPU, /*non_blocking=*/false, /*copy=*/true);
+  const auto there = on_host(tensor.detach(), "model");
+  return there.is_alias_of(tensor) ? there.clone() : there;
 }
 
 NamedTensors host_copies(const torch::nn::Module& module) {
@@ -234,8 +235,7 @@ void load_parameters(torch::nn::Module& module, const NamedTensors& tensors,
   }
   torch::NoGradGuard no_grad;
   for (const auto& [name, parameter] : parameters) {
-    auto target = parameter;
-    target.copy_(tensors.at(name));
+    copy_into(parameter, tensors.at(name), "files");
   }
 }
 

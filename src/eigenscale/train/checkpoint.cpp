@@ -4,6 +4,7 @@
 #include <string>
 
 #include "eigenscale/comm/agreement.h"
+#include "eigenscale/comm/device_transfer.h"
 #include "eigenscale/core/atomic_file.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/core/row_partition.h"
@@ -87,8 +88,8 @@ void read_moments(const Communicator& communicator, const fs::path& path, Optimi
                          " numbers; the network has " + std::to_string(optimizer.values()));
       }
     });
-    torch::Tensor(optimizer.moments()[i])
-        .copy_(read_snapshot_rows(communicator, path, array, optimizer.owned()));
+    copy_into(optimizer.moments()[i],
+              read_snapshot_rows(communicator, path, array, optimizer.owned()), "files");
   }
 }
 

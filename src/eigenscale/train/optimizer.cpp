@@ -35,9 +35,9 @@ Optimizer::Optimizer(const Communicator& communicator, const std::vector<torch::
   } else if (options.momentum != 0) {
     names_ = {"momentum"};
   }
-  const auto like = parameters_.empty() ? torch::TensorOptions() : parameters_[0].options();
   for (std::size_t i = 0; i < names_.size(); ++i) {
-    moments_.push_back(torch::zeros({owned_.size()}, like.requires_grad(false)));
+    moments_.push_back(parameters_.empty() ? torch::zeros({0})
+                                           : parameters_[0].detach().new_zeros({owned_.size()}));
   }
 }
 

@@ -221,10 +221,8 @@ void Trainer::check_finite(double value, const char* what, std::int64_t ahead) c
 void Trainer::check_weights() const {
   double sum = 0;
   for (const auto& [name, tensor] : named_parameters(objective_->module())) {
-    if (tensor.is_floating_point()) {
-      sum += number_of(tensor.isfinite().all(), "checks").toBool()
-                 ? 0
-                 : std::numeric_limits<double>::quiet_NaN();
+    if (tensor.is_floating_point() && !number_of(tensor.isfinite().all(), "checks").toBool()) {
+      sum = std::numeric_limits<double>::quiet_NaN();
     }
   }
   check_finite(sum, "network", 0);
@@ -308,7 +306,8 @@ void Trainer::adopt(const ShrunkTraining& shrunk) {
   const auto names = network_->named_parameters().keys();
   for (std::size_t which = 0; which < shrunk.moments.size(); ++which) {
     for (std::size_t i = 0; i < names.size(); ++i) {
-      parallel_.optimizer().moment_of(which, i).copy_(shrunk.moments[which].at(names[i]));
+      copy_into(parallel_.optimizer().moment_of(which, i), shrunk.moments[which].at(names[i]),
+                "model");
     }
   }
   timer_ = shrunk.timer;
