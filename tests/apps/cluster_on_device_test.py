@@ -1,11 +1,12 @@
 """eigenscale-cluster --device cuda with the double of a device in the place of a GPU."""
 
+import json
 import random
 
 import on_device
 import program
 
-OPTIONS, STOPPED = 2, 75
+STOPPED = 75
 # What may cross between host and device.
 SITES = {
     "to_device": {"rows", "bases", "row numbers"},
@@ -14,9 +15,15 @@ SITES = {
 ENCODER = {"to_device": {"encoder", "batch"},
            "to_host": {"encoder", "loss", "checks", "gradient norm", "files"}}
 
+TRAINED = {"to_device": {"encoder"},
+           "to_host": {"loss", "files", "latents", "coefficients"}}
+CONVOLUTION = ("--encoder", "conv", "--image-shape", "1x4x4", "--encoder-channels", "4,8",
+               "--encoder-kernels", "3,3", "--pretrain-batch", 64, "--pretrain-epochs", 2)
+
 
 class ClusterOnDevice(on_device.DeviceTest):
     SAMPLES, FEATURES, CLUSTERS, DIMENSION, LANDMARKS = 660, 16, 3, 2, 90
+    FEW = 62
 
     def setUp(self):
         super().setUp()
@@ -107,9 +114,7 @@ class ClusterOnDevice(on_device.DeviceTest):
                    "--pretrain-epochs", 2, "--no-ablation")
         for ranks in (1, 2):
             self.pair(*encoder, ranks=ranks, sites=ENCODER)
-        self.pair("--encoder", "conv", "--image-shape", "1x4x4", "--encoder-channels", "4,8",
-                  "--encoder-kernels", "3,3", "--pretrain-batch", 64, "--pretrain-epochs", 2,
-                  "--no-ablation", sites=ENCODER)
+        self.pair(*CONVOLUTION, "--no-ablation", sites=ENCODER)
 
     def test_through_the_memory_of_the_host(self):
         self.pair(devices=1, sites={direction: {"collectives"} for direction in SITES})
@@ -120,15 +125,68 @@ class ClusterOnDevice(on_device.DeviceTest):
         self.run_on("cuda", "cluster", *self.options("--resume"))
         self.assert_same("whole", "run", "resume")
 
-    def test_what_is_not_there_is_refused(self):
-        without = ("--data", self.path("x.npy"), "--clusters", self.CLUSTERS)
-        for options, text in (
-                (without, "give --landmarks"),
-                (without + ("--self-expression", "landmark"), "give --landmarks"),
-                (self.options("--self-expression", "full"), "no --self-expression full")):
-            run = self.run_on("cuda", "cluster", *options, code=OPTIONS)
-            self.assertIn("--device cuda: ", run.errors)
-            self.assertIn(text, run.errors)
+    def few(self, *more):
+        """Few samples, whose coefficients are trained."""
+        for name, width, code in (("x", self.FEATURES, "f"), ("y", 1, "q")):
+            values = program.read_npy(self.path(name + ".npy"))[1][:self.FEW * width]
+            shape = (self.FEW, width) if name == "x" else (self.FEW,)
+            program.write_npy(self.path(f"few-{name}.npy"), shape, values, code)
+        return ("--data", self.path("few-x.npy"), "--labels", self.path("few-y.npy"), "--clusters",
+                self.CLUSTERS, "--subspace-dim", self.DIMENSION, "--finetune-steps", 6, *more)
+
+    def losses(self, output):
+        """Of every epoch and step."""
+        with open(self.path(output, "metrics.jsonl")) as file:
+            lines = [json.loads(line) for line in file]
+        return [line["loss"] for line in lines if line["phase"] in ("pretrain", "finetune")]
+
+    # A sum of two addends has one order: what one and two ranks compute is the same in every bit.
+    def trained_pair(self, *more, ranks):
+        options = self.few(*more, *(("--precision", "double") if ranks > 2 else ()), "--overwrite")
+        for device, output in (("cpu", "host"), ("cuda", "device")):
+            self.run_on(device, "cluster", *options, ranks=ranks, output=output)
+        host, device = self.losses("host"), self.losses("device")
+        self.assertGreaterEqual(len(host), 6)
+        for one, other in zip(host, device, strict=True):
+            self.assertAlmostEqual(one, other, delta=0 if ranks <= 2 else 1e-9 * (1 + one))
+        self.assertEqual(self.difference("labels.npy"), 0, more)
+        self.assertLessEqual(self.difference("embedding.npy"), 0 if ranks <= 2 else 1e-6, more)
+        self.assertEqual(self.summary("host")["metrics"], self.summary("device")["metrics"])
+        summary = self.summary("device")
+        for direction, allowed in SITES.items():
+            self.assertLessEqual(set(summary["transfers"][direction]),
+                                 allowed | ENCODER[direction] | TRAINED[direction])
+        return summary
+
+    def test_trained_coefficients_are_those_of_the_host(self):
+        for ranks, more in ((1, CONVOLUTION), (2, CONVOLUTION + ("--norm", "l1")),
+                            (3, CONVOLUTION + ("--no-ablation",)), (4, ("--no-ablation",))):
+            transfers = self.trained_pair("--self-expression", "full", *more,
+                                          ranks=ranks)["transfers"]
+            size = 4 if ranks <= 2 else 8
+            self.assertEqual(transfers["to_host"]["coefficients"]["bytes"], size * self.FEW**2)
+
+    def test_trained_codes_on_landmarks_are_those_of_the_host(self):
+        codes = ("--self-expression", "landmark", "--landmarks", 20)
+        for ranks, more in ((2, CONVOLUTION + ("--norm", "l1")), (3, ())):
+            transfers = self.trained_pair(*codes, *more, ranks=ranks)["transfers"]
+            size = 4 if ranks <= 2 else 8
+            self.assertEqual(transfers["to_host"]["coefficients"]["bytes"], size * 20 * self.FEW)
+
+    def test_an_encoder_is_tuned_on_landmarks_there(self):
+        sites = {direction: ENCODER[direction] | TRAINED[direction] for direction in SITES}
+        self.pair("--self-expression", "full", "--finetune-steps", 4, "--no-ablation", *CONVOLUTION,
+                  sites=sites)
+        self.assertEqual(self.losses("host"), self.losses("device"))
+
+    def test_trained_coefficients_go_on_from_a_snapshot_of_the_host(self):
+        options = self.few("--self-expression", "full", "--no-ablation", *CONVOLUTION)
+        self.run_on("cpu", "cluster", *options, output="whole")
+        self.run_on("cpu", "cluster", *options, "--time-limit", 0.001, code=STOPPED)
+        self.run_on("cuda", "cluster", *options, "--time-limit", 0.001, "--resume", code=STOPPED)
+        self.run_on("cuda", "cluster", *options, "--resume")
+        self.assertEqual(self.losses("whole"), self.losses("run"))
+        self.assertEqual(self.difference("labels.npy", "whole", "run"), 0)
 
 
 if __name__ == "__main__":

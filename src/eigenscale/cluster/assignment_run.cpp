@@ -58,7 +58,7 @@ ExitCode run_assignment(const Communicator& world, const RunOptions& run_options
 
   run.phase("assign");
   const auto placement = run.placement();
-  const RowsOnDevice placed(raw, placement);
+  const CarriedRows placed(CarriedRows::To::kDevice, raw, placement);
   const FeatureRows features(placed, own.begin, model, placement);
   const UnitRows unit(features, model.constant, placement);
   const auto labelling = label_rows(placement, unit, model.bases, run.directory());
@@ -78,7 +78,8 @@ ExitCode run_assignment(const Communicator& world, const RunOptions& run_options
              " rows are all zeros: their label is 0, their residual 1");
   }
   run.finish([&](const nlohmann::json& whole) {
-    return subspace_report(world, partition, RowsOnHost(unit, placement), findings, {}, 1, whole);
+    return subspace_report(world, partition, CarriedRows(CarriedRows::To::kHost, unit, placement),
+                           findings, {}, 1, whole);
   });
   return ExitCode::kDone;
 }

@@ -121,9 +121,14 @@ class ClusteringRun {
              samples.partition.rows(), clustering.autoencoder.features, clustering.clusters,
              world_.size(), clustering.grid_rows, clustering.grid_columns,
              torch::get_num_threads());
+    if (run_.placement().on_device()) {
+      log_info(
+          "networks and coefficients are trained on the GPU; a closed form, the affinity, its "
+          "eigenproblem and the labels are found on the host");
+    }
 
     ClusteringResult result =
-        cluster_samples(world_, samples, classes, clustering, events(), &*snapshots_);
+        cluster_samples(run_.placement(), samples, classes, clustering, events(), &*snapshots_);
     run_.phase("write");
     write_npy(world_, run_.file("labels.npy"), result.labels);
     write_npy(world_, run_.file("embedding.npy"), result.embedding);
@@ -247,14 +252,6 @@ ExitCode run_clustering(const Communicator& world, const RunOptions& run,
   SelfExpressionChoice choice;
   const std::int64_t samples = open_sample_sources(world, options.data)->rows();
   on_all_ranks(world, [&] { choice = choose_self_expression(options, samples); });
-  if (run.device == "cuda" && !(choice.landmarks && choice.closed_form)) {
-    throw Error(ExitCode::kOptions,
-                "--device cuda: coefficients over all samples (here: " + choice.reason +
-                    ") and trained ones are found on the CPU only; on a GPU the subspace model "
-                    "carries the labels of landmarks to all samples: give --landmarks, and no "
-                    "--self-expression full",
-                /*agreed=*/true);
-  }
   if (choice.landmarks) {
     return run_landmark_clustering(world, run, options, choice);
   }

@@ -8,7 +8,7 @@
 
 #include "eigenscale/cluster/presets.h"
 #include "eigenscale/cluster/self_expressive_layer.h"
-#include "eigenscale/comm/communicator.h"
+#include "eigenscale/comm/placement.h"
 #include "eigenscale/nn/autoencoder.h"
 #include "eigenscale/train/adam.h"
 
@@ -35,13 +35,14 @@ struct FineTuningProgress {
 /// on encoder, coefficients and decoder together,
 ///   L = w0 ||X - dec(C Z)||^2 + w1 |C| + w2 / 2 ||Z - C Z||^2,   Z = enc(X),
 /// with fresh optimiser state, or that of `from`, with which network and coefficients then belong.
-/// `columns` are the own samples as columns, D x n_p. `on_step` sees every step on all ranks and
+/// `columns` are the own samples as columns, D x n_p; they, network and coefficients lie where
+/// `placement` says. `on_step` sees every step on all ranks and
 /// ends the training by returning false, or by an exception, on all ranks alike. Throws
 /// NumericalError on all ranks when the loss is not finite, naming the step.
 void fine_tune(
-    const Communicator& communicator, Autoencoder& autoencoder,
-    SelfExpressiveLayer& self_expression, const torch::Tensor& columns,
-    const ClusteringSettings& settings, const AdamOptions& adam, const FineTuningProgress& from,
+    const Placement& placement, Autoencoder& autoencoder, SelfExpressiveLayer& self_expression,
+    const torch::Tensor& columns, const ClusteringSettings& settings, const AdamOptions& adam,
+    const FineTuningProgress& from,
     const std::function<bool(const FineTuningStep&, const FineTuningProgress&)>& on_step);
 
 }  // namespace eigenscale

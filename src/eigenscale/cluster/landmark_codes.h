@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "eigenscale/cluster/self_expressive_layer.h"
-#include "eigenscale/comm/communicator.h"
+#include "eigenscale/comm/placement.h"
 #include "eigenscale/core/row_partition.h"
 
 namespace eigenscale {
@@ -20,25 +20,24 @@ namespace eigenscale {
 class LandmarkCodes final : public SelfExpressiveLayer {
  public:
   /// [local] `landmarks`: ascending indices of samples, the same on all ranks. C starts at
-  /// `options.initial` everywhere (L1: but for a landmark's code on itself). Borrows the
-  /// communicator.
-  LandmarkCodes(const Communicator& communicator, const RowPartition& partition,
+  /// `options.initial` everywhere (L1: but for a landmark's code on itself). Lies where
+  /// `placement` says, whose communicators it borrows.
+  LandmarkCodes(const Placement& placement, const RowPartition& partition,
                 std::vector<std::int64_t> landmarks, torch::ScalarType type,
                 const SelfExpressionOptions& options);
 
   torch::Tensor reconstruct(const torch::Tensor& latent) const override;
   torch::Tensor backward_and_update(const torch::Tensor& gradient,
                                     const torch::Tensor& latent) override;
-  double penalty() const override { return penalty_; }
-  torch::Tensor state_rows(std::size_t which) const override { return state(which); }
-  void set_state_rows(std::size_t which, const torch::Tensor& rows) override {
-    state(which).copy_(rows);
+  torch::Tensor state_rows(std::size_t which) const override {
+    return placement_.to_host(state(which), "files");
   }
+  void set_state_rows(std::size_t which, const torch::Tensor& rows) override;
   void set_steps(std::int64_t steps) override { steps_ = steps; }
 
   const std::vector<std::int64_t>& landmarks() const { return landmarks_; }
-  /// This rank's rows of C, n_p x m; shares storage.
-  const torch::Tensor& codes() const { return codes_; }
+  /// [local] This rank's rows of C on the host, n_p x m; shares storage where they are there.
+  torch::Tensor codes() const { return placement_.to_host(codes_, "coefficients"); }
   /// [local] Frees Adam's moments, which the phases after training do not need.
   void finish_training();
 
@@ -49,7 +48,7 @@ class LandmarkCodes final : public SelfExpressiveLayer {
     return std::array{codes_, first_moment_, second_moment_}.at(which);
   }
 
-  const Communicator& communicator_;
+  Placement placement_;
   RowPartition partition_;
   std::vector<std::int64_t> landmarks_;
   SelfExpressionOptions options_;
@@ -59,7 +58,6 @@ class LandmarkCodes final : public SelfExpressiveLayer {
   torch::Tensor codes_, first_moment_, second_moment_;
   torch::Tensor panel_;
   std::int64_t steps_ = 0;
-  double penalty_ = 0;
 };
 
 }  // namespace eigenscale

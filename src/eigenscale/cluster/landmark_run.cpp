@@ -154,7 +154,7 @@ class LandmarkRun {
         exchange_rows(world_, rows_->partition(), rows_->raw(), wanted, clustering.precision),
         rows_->sample_shape()};
     landmark_labels_ =
-        cluster_samples(world_, samples, std::nullopt, clustering,
+        cluster_samples(run_.placement(), samples, std::nullopt, clustering,
                         {.phase = [this](const std::string& phase) { run_.phase(phase); },
                          .epoch = [](const EpochReport&) { return true; },
                          .step =

@@ -27,10 +27,11 @@ constexpr std::int64_t kPictureCells = 400;
 
 class Pipeline {
  public:
-  Pipeline(const Communicator& world, const Samples& samples,
+  Pipeline(const Placement& placement, const Samples& samples,
            const std::optional<torch::Tensor>& classes, const ClusteringOptions& options,
            const ClusteringEvents& events, ClusteringSnapshots* snapshots)
-      : world_(world),
+      : placement_(placement),
+        world_(placement.control()),
         partition_(samples.partition),
         rows_(samples.rows.flatten(1)),
         classes_(classes),
@@ -40,9 +41,9 @@ class Pipeline {
         autoencoder_(options.network ? options.network
                                      : std::make_shared<Autoencoder>(
                                            options.autoencoder, options.precision, options.seed)) {
-    ProcessGrid::require(world.size());
-    const auto [rows, columns] = ProcessGrid::squarest(world.size());
-    spectral_grid_ = std::make_shared<const ProcessGrid>(world, rows, columns);
+    ProcessGrid::require(world_.size());
+    const auto [rows, columns] = ProcessGrid::squarest(world_.size());
+    spectral_grid_ = std::make_shared<const ProcessGrid>(world_, rows, columns);
   }
 
   ClusteringResult run() {
@@ -74,7 +75,7 @@ class Pipeline {
       snapshots_->write();  // so that its checkpoints belong to a run with this setting
     }
     result_.pretraining =
-        prepare_encoder(world_, *autoencoder_, rows_,
+        prepare_encoder(placement_, *autoencoder_, rows_,
                         {.pretrained = options_.pretrained,
                          .epochs = options_.settings.pretrain_epochs,
                          .batch = options_.settings.pretrain_batch,
@@ -93,9 +94,24 @@ class Pipeline {
     }
   }
 
+  /// The network where tensors live, once its weights on the host are those to begin with.
+  Autoencoder& network() {
+    if (network_ == nullptr) {
+      network_ = autoencoder_at(placement_, autoencoder_);
+    }
+    return *network_;
+  }
+
+  /// The samples as columns where tensors live, D x n_p.
+  torch::Tensor columns() const { return placement_.to_device(rows_.t().contiguous(), "rows"); }
+
+  /// On the host, n_p x d.
   torch::Tensor latents() {
     const torch::NoGradGuard no_grad;
-    return autoencoder_->encode(rows_);
+    if (!placement_.on_device() || options_.autoencoder.kind == EncoderKind::kNone) {
+      return autoencoder_->encode(rows_);
+    }
+    return placement_.to_host(network().encode_columns(columns()), "latents").t().contiguous();
   }
 
   std::int64_t leading() const { return options_.clusters * options_.settings.subspace_dim; }
@@ -119,18 +135,19 @@ class Pipeline {
   void train(Layer& layer) {
     FineTuningProgress from;
     if (snapshots_ != nullptr) {
-      from = take_fine_tuning(*snapshots_, *autoencoder_, layer, partition_.range(world_.rank()));
+      from = take_fine_tuning(*snapshots_, network(), layer, partition_.range(world_.rank()));
     }
-    fine_tune(world_, *autoencoder_, layer, rows_.t().contiguous(), options_.settings, {}, from,
+    fine_tune(placement_, network(), layer, columns(), options_.settings, {}, from,
               [&](const FineTuningStep& step, const FineTuningProgress& progress) {
                 const bool go_on = events_.step(step);
                 if (snapshots_ != nullptr) {
-                  step_fine_tuning(*snapshots_, *autoencoder_, layer, progress,
+                  step_fine_tuning(*snapshots_, network(), layer, progress,
                                    step.step == options_.settings.finetune_steps);
                 }
                 return go_on;
               });
     layer.finish_training();
+    bring_weights(placement_, network(), *autoencoder_);
     if (snapshots_ != nullptr && options_.network) {
       note_weights(*snapshots_, *autoencoder_);  // later phases do not need them, but their owner
     }
@@ -141,17 +158,19 @@ class Pipeline {
     events_.phase("finetune");
     const auto grid =
         std::make_shared<const ProcessGrid>(world_, options_.grid_rows, options_.grid_columns);
-    SelfExpression self_expression(grid, partition_, options_.precision, coefficient_options());
+    SelfExpression self_expression(grid, partition_, options_.precision, coefficient_options(),
+                                   placement_);
     train(self_expression);
     return self_expression.coefficients();
   }
 
   void assign_by_landmarks() {
     events_.phase("finetune");
-    LandmarkCodes layer(world_, partition_,
+    LandmarkCodes layer(placement_, partition_,
                         draw_landmarks(partition_.rows(), options_.landmarks, options_.seed),
                         options_.precision, coefficient_options());
     train(layer);
+    const auto codes = layer.codes();
     const auto& landmarks = layer.landmarks();
     const auto embed = [&](const LandmarkAffinity& affinity) {
       return landmark_embedding(affinity, landmarks, partition_, spectral_grid_, options_.clusters);
@@ -160,14 +179,14 @@ class Pipeline {
       events_.phase("without_post_processing");
       measure("without_post_processing", [&] {
         const auto affinity = [&](RowRange range) {
-          return layer.codes().narrow(0, range.begin, range.size()).abs().to(torch::kFloat64);
+          return codes.narrow(0, range.begin, range.size()).abs().to(torch::kFloat64);
         };
         return assign_labels(embed(affinity).rows);
       });
     }
     events_.phase("affinity");
-    const auto coordinates = landmark_coordinates(
-        layer.codes(), landmarks, partition_, spectral_grid_, options_.settings, options_.clusters);
+    const auto coordinates = landmark_coordinates(codes, landmarks, partition_, spectral_grid_,
+                                                  options_.settings, options_.clusters);
     events_.phase("embedding");
     const auto embedding = embed(cosine_affinity(coordinates, options_.settings.affinity_power));
     result_.labels = assign_labels(embedding.rows);
@@ -323,25 +342,27 @@ class Pipeline {
     result_.affinity_picture = affinity_picture(matrix, all, kPictureCells);
   }
 
+  Placement placement_;
   const Communicator& world_;
   RowPartition partition_;
   torch::Tensor rows_;
   std::optional<torch::Tensor> classes_;
   const ClusteringOptions& options_;
   const ClusteringEvents& events_;
-  ClusteringSnapshots* snapshots_;  ///< null: none
-  std::shared_ptr<Autoencoder> autoencoder_;
+  ClusteringSnapshots* snapshots_;            ///< null: none
+  std::shared_ptr<Autoencoder> autoencoder_;  ///< on the host
+  std::shared_ptr<Autoencoder> network_;      ///< where tensors live; null: not asked for yet
   std::shared_ptr<const ProcessGrid> spectral_grid_;
   ClusteringResult result_;
 };
 
 }  // namespace
 
-ClusteringResult cluster_samples(const Communicator& world, const Samples& samples,
+ClusteringResult cluster_samples(const Placement& placement, const Samples& samples,
                                  const std::optional<torch::Tensor>& classes,
                                  const ClusteringOptions& options, const ClusteringEvents& events,
                                  ClusteringSnapshots* snapshots) {
-  return Pipeline(world, samples, classes, options, events, snapshots).run();
+  return Pipeline(placement, samples, classes, options, events, snapshots).run();
 }
 
 }  // namespace eigenscale

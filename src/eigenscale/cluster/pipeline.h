@@ -12,7 +12,7 @@
 #include "eigenscale/cluster/fine_tuning.h"
 #include "eigenscale/cluster/metrics.h"
 #include "eigenscale/cluster/presets.h"
-#include "eigenscale/comm/communicator.h"
+#include "eigenscale/comm/placement.h"
 #include "eigenscale/data/samples.h"
 #include "eigenscale/linalg/process_grid.h"
 #include "eigenscale/nn/autoencoder.h"
@@ -83,9 +83,10 @@ struct ClusteringResult {
 /// pre-training, self-expression, affinity, spectral embedding, label assignment, and with
 /// reference labels (own rows, int64) the metrics of the result and of its ablation. With landmarks
 /// there is no N x N object: m rows of m coefficients each are the largest, and they are
-/// distributed. Where there are `snapshots` it goes on
-/// from them, writes its own, and may end by ClusteringStopped.
-ClusteringResult cluster_samples(const Communicator& world, const Samples& samples,
+/// distributed. Networks and coefficients are trained
+/// where `placement` says, all else happens on the host, where samples and results are. Where there
+/// are `snapshots` it goes on from them, writes its own, and may end by ClusteringStopped.
+ClusteringResult cluster_samples(const Placement& placement, const Samples& samples,
                                  const std::optional<torch::Tensor>& classes,
                                  const ClusteringOptions& options, const ClusteringEvents& events,
                                  ClusteringSnapshots* snapshots = nullptr);

@@ -32,7 +32,7 @@ RunRows::RunRows(const Placement& placement, const ClusteringRunOptions& options
       partition_(source_->rows(), world_.size()),
       sample_shape_(source_->row_shape()),
       raw_(std::make_unique<FileRows>(*source_, partition_.range(world_.rank()), options.scale)),
-      placed_(std::make_unique<RowsOnDevice>(*raw_, placement)) {
+      placed_(std::make_unique<CarriedRows>(CarriedRows::To::kDevice, *raw_, placement)) {
   on_all_ranks(world_, [&] {
     const std::int64_t clusters = options_.clustering.clusters;
     if (clusters > partition_.rows()) {
@@ -87,7 +87,7 @@ void RunRows::make_unit_rows(SubspaceModel& model) {
     unit_ = in_memory_.get();
   }
   if (placement_.on_device()) {
-    unit_on_host_ = std::make_unique<RowsOnHost>(*unit_, placement_);
+    unit_on_host_ = std::make_unique<CarriedRows>(CarriedRows::To::kHost, *unit_, placement_);
   }
   require_room(unit_->features());
 }

@@ -60,12 +60,12 @@ class RunRows {
   RowPartition partition_;
   std::vector<std::int64_t> sample_shape_;
   std::unique_ptr<FileRows> raw_;
-  std::unique_ptr<RowsOnDevice> placed_;
+  std::unique_ptr<CarriedRows> placed_;
   std::unique_ptr<FeatureRows> features_;
   std::unique_ptr<UnitRows> streamed_;
   std::unique_ptr<MemoryRows> in_memory_;
   const RowProvider* unit_ = nullptr;
-  std::unique_ptr<RowsOnHost> unit_on_host_;  ///< null where they are there already
+  std::unique_ptr<CarriedRows> unit_on_host_;  ///< null where they are there already
   bool held_ = false;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "eigenscale/comm/device_transfer.h"
 #include "eigenscale/core/trace.h"
 #include "eigenscale/linalg/row_blocks.h"
 
@@ -24,7 +25,16 @@ std::vector<std::int64_t> offsets_of(const std::vector<std::int64_t>& counts) {
 SelfExpression::SelfExpression(std::shared_ptr<const ProcessGrid> grid,
                                const RowPartition& partition, torch::ScalarType type,
                                const SelfExpressionOptions& options)
-    : grid_(std::move(grid)), partition_(partition), options_(options) {
+    : SelfExpression(grid, partition, type, options, Placement(grid->all())) {}
+
+SelfExpression::SelfExpression(std::shared_ptr<const ProcessGrid> grid,
+                               const RowPartition& partition, torch::ScalarType type,
+                               const SelfExpressionOptions& options, const Placement& placement)
+    : grid_(std::move(grid)), placement_(placement), partition_(partition), options_(options) {
+  if (placement.on_device()) {
+    device_row_ = placement.data().split(grid_->row_index(), grid_->column_index());
+    device_column_ = placement.data().split(grid_->column_index(), grid_->row_index());
+  }
   for (int column = 0; column < grid_->columns(); ++column) {
     row_counts_.push_back(partition_.range(grid_->row_index() * grid_->columns() + column).size());
   }
@@ -36,10 +46,10 @@ SelfExpression::SelfExpression(std::shared_ptr<const ProcessGrid> grid,
   column_offsets_ = offsets_of(column_counts_);
   const std::int64_t rows = row_offsets_.back() + row_counts_.back();
   const std::int64_t columns = column_offsets_.back() + column_counts_.back();
-  coefficients_ = torch::full({columns, rows}, options_.initial, type);
+  coefficients_ = torch::full({columns, rows}, options_.initial, placement.options(type));
   first_moment_ = torch::zeros_like(coefficients_);
   second_moment_ = torch::zeros_like(coefficients_);
-  panel_ = torch::empty({std::min(kPanelColumns, columns), rows}, type);
+  panel_ = torch::empty({std::min(kPanelColumns, columns), rows}, placement.options(type));
   if (options_.norm == CoefficientNorm::kL1) {
     clear_diagonal();
   }
@@ -68,7 +78,7 @@ torch::Tensor SelfExpression::reconstruct(const torch::Tensor& latent) const {
   std::vector<torch::Tensor> sums(grid_->columns());
   torch::Tensor result;
   for (int s = 0; s < grid_->rows(); ++s) {
-    const auto chunk = fetch(grid_->column(), own, s, column_counts_[s]);
+    const auto chunk = fetch(column(), own, s, column_counts_[s]);
     for (int t = 0; t < grid_->columns(); ++t) {
       if (s == 0) {
         sums[t] = torch::mm(chunk, block(coefficients_, s, t));
@@ -77,7 +87,7 @@ torch::Tensor SelfExpression::reconstruct(const torch::Tensor& latent) const {
       }
       // The sums of a chunk leave as soon as they are complete, so that a 1 x Pc grid holds one.
       if (s + 1 == grid_->rows()) {
-        grid_->row().reduce(sums[t], ReduceOp::kSum, t);
+        row().reduce(sums[t], ReduceOp::kSum, t);
         if (t == grid_->column_index()) {
           result = sums[t];
         }
@@ -102,25 +112,24 @@ void SelfExpression::update_panel(const torch::Tensor& gradient, const torch::Te
       panel_.narrow(0, 0, count).narrow(1, row_offsets_[chunk_row], row_counts_[chunk_row]);
   const auto samples = latent.narrow(1, first, count).t();
   torch::mm_out(const_cast<torch::Tensor&>(panel), samples, gradient);
-  penalty_ += update(coefficients, panel, panel_of(first_moment_), panel_of(second_moment_), steps_,
-                     options_);
+  update(coefficients, panel, panel_of(first_moment_), panel_of(second_moment_), steps_, options_);
 }
 
 torch::Tensor SelfExpression::backward_and_update(const torch::Tensor& gradient,
                                                   const torch::Tensor& latent) {
   const TraceSpan span("self-expression backward and update");
   ++steps_;
-  penalty_ = 0;
+  begin_penalty();
   const auto own_latent = latent.contiguous();
   const auto own_gradient = gradient.contiguous();
   std::vector<torch::Tensor> gradients(grid_->columns());
   torch::Tensor result;
   for (int s = 0; s < grid_->rows(); ++s) {
-    const auto chunk = fetch(grid_->column(), own_latent, s, column_counts_[s]);
+    const auto chunk = fetch(column(), own_latent, s, column_counts_[s]);
     auto latent_gradient = torch::zeros_like(chunk);
     for (int t = 0; t < grid_->columns(); ++t) {
       if (s == 0) {
-        gradients[t] = fetch(grid_->row(), own_gradient, t, row_counts_[t]);
+        gradients[t] = fetch(row(), own_gradient, t, row_counts_[t]);
       }
       for (std::int64_t first = 0; first < column_counts_[s]; first += kPanelColumns) {
         update_panel(gradients[t], chunk, s, t, first,
@@ -130,7 +139,7 @@ torch::Tensor SelfExpression::backward_and_update(const torch::Tensor& gradient,
         gradients[t].reset();
       }
     }
-    grid_->column().reduce(latent_gradient, ReduceOp::kSum, s);
+    column().reduce(latent_gradient, ReduceOp::kSum, s);
     if (s == grid_->row_index()) {
       result = latent_gradient;
     }
@@ -153,19 +162,21 @@ DistributedMatrix SelfExpression::matrix_of(const torch::Tensor& transposed) con
       transposed.t());
 }
 
-DistributedMatrix SelfExpression::coefficients() const { return matrix_of(coefficients_); }
+DistributedMatrix SelfExpression::coefficients() const {
+  return matrix_of(placement_.to_host(coefficients_, "coefficients"));
+}
 
-DistributedMatrix SelfExpression::state(std::size_t which) const {
-  return matrix_of(std::array{coefficients_, first_moment_, second_moment_}.at(which));
+torch::Tensor SelfExpression::state(std::size_t which) const {
+  return std::array{coefficients_, first_moment_, second_moment_}.at(which);
 }
 
 torch::Tensor SelfExpression::state_rows(std::size_t which) const {
-  return to_row_blocks(state(which), partition_);
+  return to_row_blocks(matrix_of(placement_.to_host(state(which), "files")), partition_);
 }
 
 void SelfExpression::set_state_rows(std::size_t which, const torch::Tensor& rows) {
-  auto matrix = state(which);
-  matrix.local().copy_(from_row_blocks(rows, partition_, matrix.layout()).local());
+  const auto own = state(which);
+  copy_into(own.t(), from_row_blocks(rows, partition_, matrix_of(own).layout()).local(), "files");
 }
 
 void SelfExpression::finish_training() {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "eigenscale/cluster/self_expressive_layer.h"
+#include "eigenscale/comm/placement.h"
 #include "eigenscale/core/row_partition.h"
 #include "eigenscale/linalg/distributed_matrix.h"
 #include "eigenscale/linalg/process_grid.h"
@@ -36,23 +37,30 @@ class SelfExpression final : public SelfExpressiveLayer {
   /// [collective over the grid] C starts at `options.initial` everywhere (L1: but on the diagonal).
   SelfExpression(std::shared_ptr<const ProcessGrid> grid, const RowPartition& partition,
                  torch::ScalarType type, const SelfExpressionOptions& options);
+  /// [collective over the grid] C lies and is trained where `placement` says, whose communicators
+  /// have the ranks of the grid; it is borrowed.
+  SelfExpression(std::shared_ptr<const ProcessGrid> grid, const RowPartition& partition,
+                 torch::ScalarType type, const SelfExpressionOptions& options,
+                 const Placement& placement);
 
   torch::Tensor reconstruct(const torch::Tensor& latent) const override;
   torch::Tensor backward_and_update(const torch::Tensor& gradient,
                                     const torch::Tensor& latent) override;
-  double penalty() const override { return penalty_; }
   torch::Tensor state_rows(std::size_t which) const override;
   void set_state_rows(std::size_t which, const torch::Tensor& rows) override;
   void set_steps(std::int64_t steps) override { steps_ = steps; }
 
-  /// The coefficients; shares storage.
+  /// [local] The coefficients on the host; shares storage where they are there.
   DistributedMatrix coefficients() const;
   /// [local] Frees Adam's moments, which the phases after training do not need.
   void finish_training();
 
  private:
   DistributedMatrix matrix_of(const torch::Tensor& transposed) const;
-  DistributedMatrix state(std::size_t which) const;
+  torch::Tensor state(std::size_t which) const;
+  /// The ranks of this process row and column, over tensors where C lies.
+  const Communicator& row() const { return device_row_ ? *device_row_ : grid_->row(); }
+  const Communicator& column() const { return device_column_ ? *device_column_ : grid_->column(); }
   torch::Tensor block(const torch::Tensor& matrix, int chunk_column, int chunk_row) const;
   torch::Tensor fetch(const Communicator& communicator, const torch::Tensor& own, int owner,
                       std::int64_t samples) const;
@@ -62,6 +70,8 @@ class SelfExpression final : public SelfExpressiveLayer {
   void clear_diagonal();
 
   std::shared_ptr<const ProcessGrid> grid_;
+  Placement placement_;
+  std::unique_ptr<Communicator> device_row_, device_column_;  ///< null on the host
   RowPartition partition_;
   SelfExpressionOptions options_;
   /// Samples of each chunk of my process row (Pc of them) and column (Pr), and their offsets in the
@@ -71,7 +81,6 @@ class SelfExpression final : public SelfExpressiveLayer {
   torch::Tensor coefficients_, first_moment_, second_moment_;
   torch::Tensor panel_;
   std::int64_t steps_ = 0;
-  double penalty_ = 0;
 };
 
 }  // namespace eigenscale

@@ -19,8 +19,8 @@ struct SelfExpressionOptions {
 };
 
 /// A layer that writes every latent sample as a combination of others, Z -> C Z, and trains its
-/// coefficients itself (Ji et al., NeurIPS 2017). Latent samples are columns here: Z^T (d x n_p,
-/// row-major), the layout the encoder works in.
+/// coefficients itself (Ji et al., NeurIPS 2017), where its placement says. Latent samples are
+/// columns here: Z^T (d x n_p, row-major), the layout the encoder works in.
 class SelfExpressiveLayer {
  public:
   virtual ~SelfExpressiveLayer() = default;
@@ -35,24 +35,30 @@ class SelfExpressiveLayer {
                                             const torch::Tensor& latent) = 0;
 
   /// [local] Own part of ||C||_F^2 (L1: of ||C||_1) before the last update.
-  virtual double penalty() const = 0;
+  double penalty() const;
 
   /// What training goes on from: C and Adam's two moments of it, as this rank's rows of all, n_p x
   /// columns; and the number of steps.
   static constexpr std::array<const char*, 3> kState = {"coefficients", "first_moment",
                                                         "second_moment"};
-  /// [collective] Array `which` of them.
+  /// [collective] Array `which` of them; given on the host.
   virtual torch::Tensor state_rows(std::size_t which) const = 0;
   virtual void set_state_rows(std::size_t which, const torch::Tensor& rows) = 0;
   virtual void set_steps(std::int64_t steps) = 0;
 
  protected:
   /// [local] The Adam step `step` (from 1) on a part of C whose `gradient` lacks the penalty's,
-  /// w1 d|C|, which is added to it in place; all four tensors as adam_update wants them. Returns
-  /// the part's ||C||_F^2 (L1: ||C||_1) before the step.
-  static double update(const torch::Tensor& coefficients, const torch::Tensor& gradient,
-                       const torch::Tensor& first_moment, const torch::Tensor& second_moment,
-                       std::int64_t step, const SelfExpressionOptions& options);
+  /// w1 d|C|, which is added to it in place; all four tensors as adam_update wants them. The part's
+  /// ||C||_F^2 (L1: ||C||_1) before the step joins the penalty.
+  void update(const torch::Tensor& coefficients, const torch::Tensor& gradient,
+              const torch::Tensor& first_moment, const torch::Tensor& second_moment,
+              std::int64_t step, const SelfExpressionOptions& options);
+  /// [local] Of the next step.
+  void begin_penalty() { penalty_.reset(); }
+
+ private:
+  /// A number where the coefficients are, so that no panel waits for one; undefined: 0.
+  torch::Tensor penalty_;
 };
 
 }  // namespace eigenscale

@@ -214,9 +214,9 @@ class Refiner {
   std::int64_t update(torch::Tensor next) {
     std::int64_t starved = 0;
     if ((result_.sizes < dimension_).any().item<bool>()) {
-      starved = refill_starved_clusters(communicator_, RowsOnHost(rows_, placement_), first_row_,
-                                        placement_.to_host(result_.residuals, "residuals"),
-                                        result_.sizes, dimension_, next);
+      starved = refill_starved_clusters(
+          communicator_, CarriedRows(CarriedRows::To::kHost, rows_, placement_), first_row_,
+          placement_.to_host(result_.residuals, "residuals"), result_.sizes, dimension_, next);
     }
     result_.bases = next.narrow(2, 0, dimension_).to(result_.bases.scalar_type()).contiguous();
     if (!moments_) {

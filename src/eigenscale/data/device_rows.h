@@ -10,41 +10,31 @@
 
 namespace eigenscale {
 
-/// The rows of a provider on the host where tensors live: carried to the device piece by piece, as
-/// the site "rows". Borrows the provider.
-class RowsOnDevice final : public RowProvider {
+/// The rows of a provider on the other side, carried piece by piece: rows of the host where tensors
+/// live, as the site "rows", or, for what works on a sample of them, rows that live there on the
+/// host, as the site "sampled rows". Borrows the provider.
+class CarriedRows final : public RowProvider {
  public:
-  RowsOnDevice(const RowProvider& rows, const Placement& placement)
-      : RowProvider(rows.rows(), rows.features()), rows_(rows), placement_(placement) {}
+  enum class To { kDevice, kHost };
+
+  CarriedRows(To to, const RowProvider& rows, const Placement& placement)
+      : RowProvider(rows.rows(), rows.features()), to_(to), rows_(rows), placement_(placement) {}
   torch::Tensor read(RowRange range, torch::ScalarType type) const override {
-    return placement_.to_device(rows_.read(range, type), "rows");
+    return carry(rows_.read(range, type));
   }
   torch::Tensor read_at(const std::vector<std::int64_t>& positions,
                         torch::ScalarType type) const override {
-    return placement_.to_device(rows_.read_at(positions, type), "rows");
+    return carry(rows_.read_at(positions, type));
   }
   bool reads_beside_others() const override { return rows_.reads_beside_others(); }
 
  private:
-  const RowProvider& rows_;
-  Placement placement_;
-};
-
-/// The way back, for what works on a sample of the rows: as the site "sampled rows".
-class RowsOnHost final : public RowProvider {
- public:
-  RowsOnHost(const RowProvider& rows, const Placement& placement)
-      : RowProvider(rows.rows(), rows.features()), rows_(rows), placement_(placement) {}
-  torch::Tensor read(RowRange range, torch::ScalarType type) const override {
-    return placement_.to_host(rows_.read(range, type), "sampled rows");
+  torch::Tensor carry(const torch::Tensor& rows) const {
+    return to_ == To::kDevice ? placement_.to_device(rows, "rows")
+                              : placement_.to_host(rows, "sampled rows");
   }
-  torch::Tensor read_at(const std::vector<std::int64_t>& positions,
-                        torch::ScalarType type) const override {
-    return placement_.to_host(rows_.read_at(positions, type), "sampled rows");
-  }
-  bool reads_beside_others() const override { return rows_.reads_beside_others(); }
 
- private:
+  To to_;
   const RowProvider& rows_;
   Placement placement_;
 };

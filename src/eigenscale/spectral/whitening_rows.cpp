@@ -11,7 +11,7 @@ WhiteningRows::WhiteningRows(const Placement& placement, const std::string& data
            RowPartition(source_->rows(), placement.control().size())
                .range(placement.control().rank()),
            scale),
-      placed_(own_, placement),
+      placed_(CarriedRows::To::kDevice, own_, placement),
       type_(source_->scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32) {}
 
 RowStream WhiteningRows::stream(torch::ScalarType as,

@@ -37,7 +37,7 @@ class WhiteningRows {
   Placement placement_;
   std::unique_ptr<SampleSource> source_;
   FileRows own_;
-  RowsOnDevice placed_;
+  CarriedRows placed_;
   torch::ScalarType type_;
 };
 
