@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "eigenscale/comm/communicator.h"
+#include "eigenscale/comm/device_transfer.h"
 #include "eigenscale/comm/mpi_types.h"
 #include "eigenscale/comm/ragged_rows.h"
 #include "eigenscale/comm/watchdog.h"
@@ -56,7 +57,7 @@ struct Pending {
 };
 
 inline void require_host_contiguous(const torch::Tensor& tensor) {
-  if (!tensor.is_contiguous() || !tensor.device().is_cpu()) {
+  if (!tensor.is_contiguous() || lies_on_device(tensor)) {
     throw std::invalid_argument("MPI collectives need contiguous host tensors");
   }
 }
