@@ -4,6 +4,7 @@
 
 #include "eigenscale/comm/mpi_communicator.h"
 #include "eigenscale/comm/staged_communicator.h"
+#include "eigenscale/core/trace.h"
 #include "support/mpi_test.h"
 #include "support/nccl_world.h"
 
@@ -238,6 +239,33 @@ INSTANTIATE_TEST_SUITE_P(Variants, CommunicatorTest,
                                          Variant{Library::kNccl, 0, false},
                                          Variant{Library::kNccl, 0, true},
                                          Variant{Library::kStaged, 5, true}));
+
+/// As of ranks on several hosts: a sum over them takes another of MPI's calls.
+TEST(LargeSums, AreRightAndTheSameEveryTime) {
+  const MpiCommunicator several(mpi_handle(world()), MpiCommunicator::kChunk,
+                                MpiCommunicator::Hosts::kSeveral);
+  const auto values = MpiCommunicator::kLargeSum / 4 + 7;
+  torch::manual_seed(3 + world().rank());
+  const auto own = torch::randn({values});
+  const auto sum = [&](const Communicator& communicator) {
+    auto result = own.clone();
+    communicator.all_reduce(result);
+    return result;
+  };
+  const auto calls = counters()["communication.calls"];
+  const auto first = sum(several);
+  EXPECT_EQ(counters()["communication.calls"], calls + 1);
+  for (int repeat = 0; repeat < 5; ++repeat) {
+    EXPECT_TRUE(torch::equal(sum(several), first));
+  }
+  EXPECT_TRUE(torch::allclose(first, sum(world()), 1e-5, 1e-5));
+  auto rank0 = first.clone();
+  world().broadcast(rank0, 0);
+  EXPECT_TRUE(torch::equal(rank0, first));
+  // Of one host and found out to be so.
+  const MpiCommunicator found(mpi_handle(world()));
+  EXPECT_TRUE(torch::equal(sum(found), sum(world())));
+}
 
 }  // namespace
 }  // namespace eigenscale

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "eigenscale/comm/memory_check.h"
 #include "eigenscale/comm/mpi_collective.h"
 #include "eigenscale/comm/mpi_types.h"
 #include "eigenscale/comm/watchdog.h"
@@ -71,8 +72,8 @@ std::vector<MPI_Comm>& split_communicators() {
 
 }  // namespace
 
-MpiCommunicator::MpiCommunicator(MPI_Comm handle, std::int64_t chunk)
-    : handle_(handle), chunk_(chunk) {
+MpiCommunicator::MpiCommunicator(MPI_Comm handle, std::int64_t chunk, Hosts hosts)
+    : handle_(handle), chunk_(chunk), hosts_(hosts) {
   check_mpi(MPI_Comm_set_errhandler(handle_, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
   check_mpi(MPI_Comm_rank(handle_, &rank_), "MPI_Comm_rank");
   check_mpi(MPI_Comm_size(handle_, &size_), "MPI_Comm_size");
@@ -97,12 +98,13 @@ std::unique_ptr<Work> start(const MpiCommunicator& communicator, std::int64_t ch
   return work;
 }
 
+/// `blocking`: by MPI's blocking calls; otherwise by others that are waited for.
 template <typename Body>
 void finish(const MpiCommunicator& communicator, std::int64_t chunk,
-            std::vector<torch::Tensor> tensors, Body body) {
+            std::vector<torch::Tensor> tensors, Body body, bool blocking = true) {
   Pending pending;
   try {
-    body(Caller{communicator.handle(), communicator.rank(), communicator.size(), chunk, true,
+    body(Caller{communicator.handle(), communicator.rank(), communicator.size(), chunk, blocking,
                 pending});
     if (!pending.requests.empty()) {
       pending.wait();
@@ -178,8 +180,20 @@ std::unique_ptr<Work> MpiCommunicator::start_shift(torch::Tensor output, torch::
                [&](const Caller& caller) { caller.shift(output, input, distance); });
 }
 
+bool MpiCommunicator::spans_hosts() const {
+  if (hosts_ == Hosts::kUnknown) {
+    // Fewer ranks on a host than in all: then so it is on every host.
+    hosts_ = ranks_on_this_host(*this) < size_ ? Hosts::kSeveral : Hosts::kOne;
+  }
+  return hosts_ == Hosts::kSeveral;
+}
+
 void MpiCommunicator::all_reduce(const torch::Tensor& tensor, ReduceOp op) const {
-  finish(*this, chunk_, {tensor}, [&](const Caller& caller) { caller.all_reduce(tensor, op); });
+  const bool large =
+      op == ReduceOp::kSum && size_ > 1 && tensor.numel() * tensor.element_size() >= kLargeSum;
+  finish(
+      *this, chunk_, {tensor}, [&](const Caller& caller) { caller.all_reduce(tensor, op); },
+      !(large && spans_hosts()));
 }
 
 void MpiCommunicator::all_gather(const torch::Tensor& output, const torch::Tensor& input,

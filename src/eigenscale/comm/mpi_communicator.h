@@ -11,14 +11,22 @@ namespace eigenscale {
 
 /// Host tensors over MPI. Borrows its MPI_Comm: freeing one is collective, so those made by
 /// `split` are freed by the Environment at finalise. The blocking forms call MPI's blocking
-/// collectives; the asynchronous ones its non-blocking collectives, which Open MPI advances only
-/// inside MPI calls (`Work::test`). Messages above `chunk` elements go in several calls, so counts
-/// are 64-bit. Used by one thread at a time.
+/// collectives, but for large sums over several hosts; the asynchronous ones its non-blocking
+/// collectives, which Open MPI advances only inside MPI calls (`Work::test`). Messages above
+/// `chunk` elements go in several calls, so counts are 64-bit. Used by one thread at a time.
 class MpiCommunicator final : public Communicator {
  public:
   static constexpr std::int64_t kChunk = std::int64_t{1} << 30;
 
-  explicit MpiCommunicator(MPI_Comm handle, std::int64_t chunk = kChunk);
+  /// Bytes from which a sum over several hosts is MPI_Iallreduce's: Open MPI 4.1's blocking one
+  /// takes up to twice as long over links of 100 Mbit/s (docs/performance.md).
+  static constexpr std::int64_t kLargeSum = std::int64_t{256} << 10;
+
+  /// Where the ranks are; to be found out with the first large sum, but for tests.
+  enum class Hosts { kUnknown, kOne, kSeveral };
+
+  explicit MpiCommunicator(MPI_Comm handle, std::int64_t chunk = kChunk,
+                           Hosts hosts = Hosts::kUnknown);
 
   MPI_Comm handle() const { return handle_; }
 
@@ -52,10 +60,14 @@ class MpiCommunicator final : public Communicator {
   void barrier() const override;
 
  private:
+  /// [collective]
+  bool spans_hosts() const;
+
   MPI_Comm handle_;
   int rank_ = 0;
   int size_ = 1;
   std::int64_t chunk_;
+  mutable Hosts hosts_;
 };
 
 /// The MPI communicator under `communicator`; std::invalid_argument when it is not MPI's.
