@@ -215,6 +215,11 @@ class LandmarkRun {
     log_info("self-expression: {}; about {} MiB on a rank for its rows, which are {}",
              choice_.reason, std::max<std::int64_t>(1, rows_->bytes_of_rank() >> 20),
              rows_->held() ? "held" : "read again in every pass");
+    if (run_.placement().on_device()) {
+      log_info(
+          "networks are trained and all rows compared on the GPU; landmarks are clustered on "
+          "the host");
+    }
   }
 
   /// For landmarks as they come from the file, or, once there are unit rows, for these.
