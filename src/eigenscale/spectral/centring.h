@@ -34,6 +34,18 @@ class Centring {
     return centred;
   }
 
+  /// [local] The same of the features from `first` on, as many as `out` (n x m) has columns.
+  void write(torch::Tensor out, const torch::Tensor& rows, std::int64_t first) const {
+    const std::int64_t count = out.size(1);
+    const auto part = rows.narrow(1, first, count);
+    if (rows.scalar_type() == torch::kFloat64) {
+      torch::sub_out(out, part, mean_.narrow(0, first, count));
+    } else {
+      torch::sub_out(out, part, leading_.narrow(0, first, count));
+      out.sub_(rest_.narrow(0, first, count));
+    }
+  }
+
  private:
   static constexpr std::int64_t kNumbers = 1 << 16;  ///< of a part that stays in the cache
 

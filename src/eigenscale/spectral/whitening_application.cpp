@@ -70,11 +70,12 @@ void require_fit(const Communicator& world, const FinishedWhitening& finished,
       throw InputError("'" + data + "' has no samples");
     }
   });
-  require_memory(
-      world, MemoryNeed{"a transform of " + count_text(finished.features()) + " features needs",
-                        [&](std::int64_t ranks) {
-                          return finished.bytes(ranks) + static_cast<double>(kWhiteningRowBytes);
-                        }});
+  require_memory(world,
+                 MemoryNeed{"a transform of " + count_text(finished.features()) + " features needs",
+                            [&](std::int64_t ranks) {
+                              return finished.bytes(ranks) +
+                                     static_cast<double>(kWhiteningCopies * kWhiteningPieceBytes);
+                            }});
 }
 
 }  // namespace

@@ -14,15 +14,13 @@ WhiteningRows::WhiteningRows(const Placement& placement, const std::string& data
       placed_(CarriedRows::To::kDevice, own_, placement),
       type_(source_->scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32) {}
 
-RowStream WhiteningRows::stream(torch::ScalarType as,
-                                std::function<void(bool reading)> on_read) const {
+RowStream WhiteningRows::stream(torch::ScalarType as, std::function<void(bool reading)> on_read,
+                                std::int64_t piece_bytes) const {
   // Pieces are few and large, and their products outweigh reading: not ahead, half the memory.
-  return {placement_.control(),
-          placed_,
-          {.type = as,
-           .piece_bytes = kWhiteningPieceBytes,
-           .read_ahead = false,
-           .on_read = std::move(on_read)}};
+  return {
+      placement_.control(),
+      placed_,
+      {.type = as, .piece_bytes = piece_bytes, .read_ahead = false, .on_read = std::move(on_read)}};
 }
 
 }  // namespace eigenscale

@@ -13,9 +13,12 @@
 
 namespace eigenscale {
 
-/// Bytes of a piece of rows, and what a rank needs for one and its copies in double.
+/// Bytes of a piece of rows, of one where all features are multiplied by a few vectors, and what a
+/// rank needs for a piece and its copies in double. Every piece of these has products as long as
+/// the vectors to be summed, so that it pays to have few of them.
 constexpr std::int64_t kWhiteningPieceBytes = std::int64_t{32} << 20;
-constexpr std::int64_t kWhiteningRowBytes = 12 * kWhiteningPieceBytes;
+constexpr std::int64_t kComponentsPieceBytes = 2 * kWhiteningPieceBytes;
+constexpr std::int64_t kWhiteningCopies = 12;
 
 /// The samples that a whitening reads, a piece at a time. Owns the open file.
 class WhiteningRows {
@@ -31,7 +34,8 @@ class WhiteningRows {
 
   /// [collective] Borrows this object. The rows come as `as` (float or double). `on_read`: see
   /// RowStreamOptions.
-  RowStream stream(torch::ScalarType as, std::function<void(bool reading)> on_read) const;
+  RowStream stream(torch::ScalarType as, std::function<void(bool reading)> on_read,
+                   std::int64_t piece_bytes = kWhiteningPieceBytes) const;
 
  private:
   Placement placement_;

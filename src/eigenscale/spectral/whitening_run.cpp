@@ -9,6 +9,7 @@
 #include "eigenscale/comm/memory_check.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/core/log.h"
+#include "eigenscale/core/memory.h"
 #include "eigenscale/core/number_text.h"
 #include "eigenscale/data/npy_file.h"
 #include "eigenscale/linalg/products.h"
@@ -51,14 +52,16 @@ class WhiteningRun {
       : world_(world), options_(options), run_(world, run), files_{run_, options.format == "h5"} {}
 
   void run() {
+    keep_freed_memory();
     begin("mean");
     rows_.emplace(run_.placement(), options_.data, options_.scale);
     type_ = rows_->type();
     products_ = options_.all_double ? torch::kFloat64 : type_;
     low_rank_ = without_covariance(options_.solver, options_.components, rows_->features());
-    const auto stream = rows_->stream(low_rank_ ? products_ : type_, [this](bool reading) {
-      run_.timers().begin(reading ? "read" : phase_);
-    });
+    const auto stream = rows_->stream(
+        low_rank_ ? products_ : type_,
+        [this](bool reading) { run_.timers().begin(reading ? "read" : phase_); },
+        low_rank_ ? kComponentsPieceBytes : kWhiteningPieceBytes);
     check_shape(stream);
     low_rank_ ? require_memory_for_components(stream.features())
               : require_memory(world_, stream.features());
@@ -121,12 +124,12 @@ class WhiteningRun {
   }
 
   void require_memory_for_components(std::int64_t features) const {
-    require_memory(world_,
-                   MemoryNeed{count_text(features) + " features need", [&](std::int64_t ranks) {
-                                return randomized_bytes(options_.components, options_.passes,
-                                                        features, ranks) +
-                                       static_cast<double>(kWhiteningRowBytes);
-                              }});
+    require_memory(
+        world_, MemoryNeed{count_text(features) + " features need", [&](std::int64_t ranks) {
+                             return randomized_bytes(options_.components, options_.passes, features,
+                                                     ranks) +
+                                    static_cast<double>(kWhiteningCopies * kComponentsPieceBytes);
+                           }});
   }
 
   void check_moments(const RowStream& stream, const FeatureMoments& moments) {
@@ -308,7 +311,7 @@ void require_memory(const Communicator& world, std::int64_t features) {
   require_memory(world,
                  MemoryNeed{count_text(features) + " features need", [&](std::int64_t ranks) {
                               return matrices / static_cast<double>(ranks) +
-                                     static_cast<double>(kWhiteningRowBytes);
+                                     static_cast<double>(kWhiteningCopies * kWhiteningPieceBytes);
                             }});
 }
 
