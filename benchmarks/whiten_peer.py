@@ -54,9 +54,11 @@ def run_numpy(path):
     print(json.dumps(dict(zip(("covariance", "eigenproblem", "transform"), seconds))))
 
 
-def numpy_seconds(path):
+def numpy_seconds(path, kernels):
+    chosen = {"OPENBLAS_CORETYPE": kernels} if kernels else {}
     output = subprocess.run([sys.executable, __file__, "--numpy", path], check=True,
-                            env=environment(2), capture_output=True, text=True).stdout
+                            env=dict(environment(2), **chosen), capture_output=True,
+                            text=True).stdout
     return json.loads(output)
 
 
@@ -77,6 +79,7 @@ def main():
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--build", default="build/release")
     parser.add_argument("--folder", default="/tmp")
+    parser.add_argument("--kernels", help="OPENBLAS_CORETYPE for numpy; by default it chooses")
     parser.add_argument("--numpy", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.numpy:
@@ -96,7 +99,7 @@ def main():
         seconds = {}
         memory = {}
         for _ in range(options.turns):
-            phases = numpy_seconds(path)
+            phases = numpy_seconds(path, options.kernels)
             seconds.setdefault("numpy", []).append(sum(phases.values()))
             print(json.dumps({"contender": "numpy", "threads": 2, "seconds": phases}), flush=True)
             for ranks in (1, 2):

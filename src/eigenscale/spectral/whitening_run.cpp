@@ -52,7 +52,6 @@ class WhiteningRun {
       : world_(world), options_(options), run_(world, run), files_{run_, options.format == "h5"} {}
 
   void run() {
-    keep_freed_memory();
     begin("mean");
     rows_.emplace(run_.placement(), options_.data, options_.scale);
     type_ = rows_->type();
@@ -63,8 +62,14 @@ class WhiteningRun {
         [this](bool reading) { run_.timers().begin(reading ? "read" : phase_); },
         low_rank_ ? kComponentsPieceBytes : kWhiteningPieceBytes);
     check_shape(stream);
-    low_rank_ ? require_memory_for_components(stream.features())
-              : require_memory(world_, stream.features());
+    if (low_rank_) {
+      // Its passes free and allocate the same sizes for every piece; the covariance's do not, and
+      // would leave their parts of it where others do not fit.
+      keep_freed_memory();
+      require_memory_for_components(stream.features());
+    } else {
+      require_memory(world_, stream.features());
+    }
     // Few rows of processes: on one a rank's samples need not travel.
     const auto [columns, rows] = ProcessGrid::squarest(world_.size());
     grid_ = std::make_shared<const ProcessGrid>(world_, rows, columns);
