@@ -40,6 +40,7 @@ class Landmarks(program.ProgramTest):
             right = 997 * summary["metrics"][name]["accuracy"]
             self.assertAlmostEqual(right, round(right), places=6, msg="of as many as asked for")
         self.assertLess(summary["metrics"]["kmeans_baseline"]["accuracy"], 0.5)
+        self.assertEqual(summary["choices"]["samples"], SAMPLES)
         self.assertEqual(summary["choices"]["landmarks"], 2000)
         self.assertEqual(summary["choices"]["subspace_dim"], 6)
         shape, found = program.read_npy(self.path("run", "labels.npy"))

@@ -187,5 +187,16 @@ TEST_F(WhiteningPredictionTest, WrongOptionsAndDamagedLinesAreErrors) {
   EXPECT_THROW(predict(options), InputError);
 }
 
+TEST(WhiteningPrediction, ReadsRowsInPiecesOfTheWayItGoes) {
+  // Rows of 4 MiB: 8 of them in the 32 MiB of a covariance, 16 in the 64 MiB of components; each
+  // piece is agreed on, and three sums follow.
+  const WhiteningSize size = {.samples = 1000, .features = 1 << 20, .components = 5, .ranks = 1};
+  const auto messages_of_mean = [&](bool low_rank) {
+    return whitening_costs(size, {.low_rank = low_rank, .value_bytes = 4}).front().cost.messages;
+  };
+  EXPECT_EQ(messages_of_mean(false), 125 + 3);
+  EXPECT_EQ(messages_of_mean(true), 63 + 3);
+}
+
 }  // namespace
 }  // namespace eigenscale

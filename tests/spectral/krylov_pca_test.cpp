@@ -172,12 +172,12 @@ TEST(KrylovPca, FindsKnownSpectraOfWideAndTallData) {
 }
 
 TEST(KrylovPca, StopsWhenVariancesAreKnown) {
-  const auto run = [](double decay, double tolerance) {
+  const auto run = [](double decay, double tolerance, std::int64_t blocks = 9) {
     const SpectrumData source(
         {.samples = 400, .ambient_dim = 900, .law = "power", .decay = decay, .rank = 300});
     const Known data = {source.make({0, 400}).to(torch::kFloat32), source.mean(), {}};
     const auto found = components_of(
-        data, {.components = 8, .oversampling = 8, .blocks = 9, .tolerance = tolerance});
+        data, {.components = 8, .oversampling = 8, .blocks = blocks, .tolerance = tolerance});
     const auto expected = source.variances().narrow(0, 0, 8);
     return std::pair{((found.eigenvalues - expected) / expected).abs().max().item<double>(),
                      found.passes};
@@ -189,6 +189,9 @@ TEST(KrylovPca, StopsWhenVariancesAreKnown) {
   EXPECT_LT(passes_of_fast, passes_of_slow);
   EXPECT_LT(passes_of_slow, 9);
   EXPECT_EQ(run(3, 0).second, 9);
+  // One block less had not been enough: no pass was made only to see that it changed nothing.
+  EXPECT_GT(run(3, 0, passes_of_fast - 1).first, 5e-5);
+  EXPECT_GT(run(1, 0, passes_of_slow - 1).first, 5e-5);
   // A looser tolerance stops earlier, and is kept, too.
   const auto [error_of_loose, passes_of_loose] = run(1, 1e-2);
   EXPECT_LT(passes_of_loose, passes_of_slow);

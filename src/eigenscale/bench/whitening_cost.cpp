@@ -103,8 +103,10 @@ void add_mirror(PhaseCost& cost, const WhiteningProblem& problem) {
 
 }  // namespace
 
-std::int64_t whitening_piece_rows(std::int64_t features, std::int64_t value_bytes) {
-  return std::max<std::int64_t>(1, kWhiteningPieceBytes / (features * value_bytes));
+std::int64_t whitening_piece_rows(std::int64_t features, std::int64_t value_bytes,
+                                  bool without_covariance) {
+  const auto bytes = without_covariance ? kComponentsPieceBytes : kWhiteningPieceBytes;
+  return std::max<std::int64_t>(1, bytes / (features * value_bytes));
 }
 
 PhaseCost whitening_mean_cost(const WhiteningProblem& problem) {
@@ -251,11 +253,10 @@ PhaseCost krylov_components_cost(const KrylovProblem& problem) {
     add_to_one(cost, shares, kDouble * blocks * l * blocks * l);
     add_sum(cost, shares, kDouble * l * l);  // residuals
     if (blocks < passes) {
+      // Once is enough for any block that has not shrunk to nothing.
+      orthonormalise();
       for (double round = 1; round <= rounds; ++round) {
         project(blocks);
-        if (round < rounds) {
-          orthonormalise();
-        }
       }
     }
   }

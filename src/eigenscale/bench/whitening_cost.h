@@ -19,7 +19,8 @@ struct WhiteningProblem {
 };
 
 /// [local] Rows that eigenscale-whiten reads at once.
-std::int64_t whitening_piece_rows(std::int64_t features, std::int64_t value_bytes);
+std::int64_t whitening_piece_rows(std::int64_t features, std::int64_t value_bytes,
+                                  bool without_covariance);
 
 /// [local] Means and constant features: a pass over the rows.
 PhaseCost whitening_mean_cost(const WhiteningProblem& problem);

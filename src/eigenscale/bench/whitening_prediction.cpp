@@ -75,14 +75,15 @@ MeasuredWhitening of_bench_line(const nlohmann::json& line) {
 
 std::vector<NamedCost> whitening_costs(const WhiteningSize& size, const WhiteningWay& way) {
   const auto problem = [&](std::int64_t value_bytes) {
-    return WhiteningProblem{.samples = size.samples,
-                            .features = size.features,
-                            .components = size.components,
-                            .ranks = size.ranks,
-                            .value_bytes = value_bytes,
-                            .piece_rows = whitening_piece_rows(size.features, way.value_bytes),
-                            .zca = way.zca,
-                            .one_rank = one_rank_is_faster(size.features, size.ranks)};
+    return WhiteningProblem{
+        .samples = size.samples,
+        .features = size.features,
+        .components = size.components,
+        .ranks = size.ranks,
+        .value_bytes = value_bytes,
+        .piece_rows = whitening_piece_rows(size.features, way.value_bytes, way.low_rank),
+        .zca = way.zca,
+        .one_rank = one_rank_is_faster(size.features, size.ranks)};
   };
   std::vector<NamedCost> costs = {{"mean", whitening_mean_cost(problem(way.value_bytes))}};
   if (way.low_rank) {

@@ -72,7 +72,9 @@ ExitCode run_assignment(const Communicator& world, const RunOptions& run_options
   }
   summary["metrics"]["objective"] = labelling.objective;
   summary["metrics"]["suspected_outliers"] = findings.residuals.suspected_outliers;
-  summary["choices"] = {{"model", path.string()}, {"subspace_dim", model.bases.size(2)}};
+  summary["choices"] = {{"samples", partition.rows()},
+                        {"model", path.string()},
+                        {"subspace_dim", model.bases.size(2)}};
   if (labelling.zero_rows > 0) {
     run.warn(std::to_string(labelling.zero_rows) +
              " rows are all zeros: their label is 0, their residual 1");

@@ -220,6 +220,7 @@ class ClusteringRun {
               const ClusteringResult& result) {
     auto& summary = run_.summary();
     summary["choices"] = result.choices;
+    summary["choices"]["samples"] = samples.partition.rows();
     summary["choices"]["grid"] =
         std::to_string(clustering.grid_rows) + "x" + std::to_string(clustering.grid_columns);
     summary["choices"]["landmarks"] =

@@ -35,6 +35,7 @@ void summarize_landmark_run(Run& run, const RunRows& rows, const SelfExpressionC
                             const std::vector<RefinementPass>& passes,
                             const RowLabelling& labelling) {
   run.summary()["choices"] = {
+      {"samples", rows.partition().rows()},
       {"self_expression", choice.reason},
       {"landmarks", choice.count},
       {"subspace_dim", landmarks.dimension},

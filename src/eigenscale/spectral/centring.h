@@ -27,9 +27,7 @@ class Centring {
     const std::int64_t count = std::max<std::int64_t>(1, kNumbers / rows.size(1));
     for (std::int64_t first = 0; first < rows.size(0); first += count) {
       const std::int64_t few = std::min(count, rows.size(0) - first);
-      auto part = centred.narrow(0, first, few);
-      torch::sub_out(part, rows.narrow(0, first, few), leading_);
-      part.sub_(rest_);
+      write(centred.narrow(0, first, few), rows.narrow(0, first, few), 0);
     }
     return centred;
   }
