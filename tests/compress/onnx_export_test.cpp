@@ -25,11 +25,6 @@ SavedModel small_cnn(const nlohmann::json& normalization) {
       "cnn:6,8", {.input = {1, 12, 12}, .classes = 4, .normalization = normalization}));
 }
 
-std::string content(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 TEST(OnnxExportTest, RefusesLayersWithoutAnOperator) {
   if (!has_onnx()) {
     EXPECT_THROW(require_onnx_operators(small_cnn({{"kind", "batch"}})), OptionError);
@@ -45,6 +40,11 @@ TEST(OnnxExportTest, RefusesLayersWithoutAnOperator) {
 }
 
 #ifdef EIGENSCALE_HAVE_ONNX
+
+std::string content(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
 
 /// Writing is local: every rank has files of its own.
 class OnnxFileTest : public testing::Test {
