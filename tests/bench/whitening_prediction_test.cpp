@@ -82,6 +82,11 @@ class WhiteningPredictionTest : public testing::Test {
   static double seconds(const std::string& table, std::int64_t ranks, const std::string& phase) {
     return std::stod(row(table, ranks, phase)[2]);
   }
+  /// Without communication.
+  static double computed(const std::string& table, std::int64_t ranks, const std::string& phase) {
+    const auto columns = row(table, ranks, phase);
+    return std::stod(columns[3]) + std::stod(columns[5]);
+  }
 
   test::SharedDirectory shared_;
 };
@@ -106,13 +111,18 @@ TEST_F(WhiteningPredictionTest, TimesGrowWithTheSamplesAndFallWithTheRanks) {
                             .size = {kSamples, kFeatures},
                             .ranks = {1, 2},
                             .rates = {study, links()}});
-  for (const char* phase : {"mean", "covariance", "transform", "read", "write"}) {
+  for (const char* phase : {"mean", "covariance", "transform", "read"}) {
     const double one = run_line(1)["seconds"][phase].get<double>();
     EXPECT_DOUBLE_EQ(seconds(four, 1, phase), 4 * one) << phase;
-    EXPECT_DOUBLE_EQ(std::stod(row(two, 2, phase)[3]) + std::stod(row(two, 2, phase)[5]), one / 2)
-        << phase;
+    EXPECT_DOUBLE_EQ(computed(two, 2, phase), one / 2) << phase;
   }
+  // Beside the rows, the transform in double: as many bytes as of 2,000 rows.
+  EXPECT_NEAR(seconds(four, 1, "write"), 0.5 * 162 / 42, 1e-3);
+  // Both ranks write one file, in turns.
+  EXPECT_DOUBLE_EQ(computed(two, 2, "write"), 0.5);
+  // One rank solves: 10/3 of 13/3 of the work are not shared.
   EXPECT_DOUBLE_EQ(seconds(four, 1, "eigenproblem"), 0.5);
+  EXPECT_NEAR(computed(two, 2, "eigenproblem"), 0.5 * (10 + 3 / 2.0) / 13, 1e-4);
   // What the covariance sends: 20,000 rows of a rank to the other, and half of D x D doubles back.
   const auto covariance =
       whitening_costs({.samples = kSamples, .features = kFeatures, .ranks = 2}, {})[1].cost;
@@ -121,6 +131,57 @@ TEST_F(WhiteningPredictionTest, TimesGrowWithTheSamplesAndFallWithTheRanks) {
               1e-3 * covariance.wire * 1e-9);
   EXPECT_GT(covariance.wire, 2e4 * kFeatures * 4 / 2);
   EXPECT_EQ(columns.back(), "computation");
+}
+
+TEST_F(WhiteningPredictionTest, RanksKeepWhatTheyKeptInCompany) {
+  // Two ranks took as long as one, but for the covariance (.8 of the time) and the eigenproblem
+  // (.65); a link of which nothing is felt.
+  auto together = run_line(2);
+  together["seconds"]["covariance"] = 0.8 * 2.5;
+  together["seconds"]["eigenproblem"] = 0.65 * 0.5;
+  const auto fast =
+      write("fast.jsonl",
+            {reduction("all_reduce", 0, 1e-12), reduction("all_reduce", 1e9, 1e-12),
+             reduction("start_all_reduce", 0, 1e-12), reduction("start_all_reduce", 1e9, 1e-12)});
+  const auto text = predict({.phase = "whiten",
+                             .size = {2 * kSamples, kFeatures},
+                             .ranks = {1, 2, 4},
+                             .rates = {write("study.jsonl", {run_line(1), together}), fast}});
+  EXPECT_THAT(text, HasSubstr("of which a rank among 2 keeps covariance 0.63"));
+  EXPECT_NEAR(seconds(text, 1, "covariance"), 2 * 2.5, 1e-3);
+  for (const char* phase : {"mean", "transform", "read"}) {
+    const double one = run_line(1)["seconds"][phase].get<double>();
+    EXPECT_NEAR(computed(text, 2, phase), 2 * one, 1e-3 * one) << phase;
+    EXPECT_NEAR(computed(text, 4, phase), one, 1e-3 * one) << phase;
+  }
+  EXPECT_NEAR(computed(text, 2, "covariance"), 2 * 0.8 * 2.5, 1e-2);
+  EXPECT_NEAR(computed(text, 2, "eigenproblem"), 0.65 * 0.5, 1e-3);
+  // Four ranks share the eigenproblem, which two did not.
+  EXPECT_NEAR(computed(text, 4, "eigenproblem"), 0.5 / 4, 1e-3);
+}
+
+TEST_F(WhiteningPredictionTest, LinesOfTheSuiteSayWhatIsKept) {
+  std::vector<nlohmann::json> lines = {run_line(1)};
+  for (const std::int64_t ranks : {1, 2}) {
+    for (const char* name : {"mean", "covariance of floats", "transform", "copy"}) {
+      lines.push_back({{"schema_version", 1},
+                       {"suite", "whiten"},
+                       {"contender", name},
+                       {"ranks", ranks},
+                       {"size", {{"samples", kSamples}, {"features", kFeatures}}},
+                       {"seconds", 2.5}});
+    }
+  }
+  const auto text = predict({.phase = "whiten",
+                             .size = {kSamples, kFeatures},
+                             .ranks = {2},
+                             .rates = {write("study.jsonl", lines), links()}});
+  EXPECT_NEAR(computed(text, 2, "mean"), 0.25, 1e-3);
+  EXPECT_NEAR(computed(text, 2, "read"), 1.25, 1e-3);
+  EXPECT_NEAR(computed(text, 2, "transform"), 2, 1e-3);  // no line of it
+  // What the link took of the line is no computation.
+  EXPECT_NEAR(seconds(text, 2, "covariance"), 2.5, 2e-3);
+  EXPECT_LT(computed(text, 2, "covariance"), 2.49);
 }
 
 TEST_F(WhiteningPredictionTest, ReadsDirectoriesOfRunsAndTheLinesOfTheSuite) {

@@ -112,8 +112,12 @@ Basis read_basis(const PredictionOptions& options) {
   Basis basis;
   basis.rates.disk = options.disk;
   basis.text = options.phase + ", " + joined(options.size, " x ") + "; ";
+  const bool linked = std::ranges::max(options.ranks) > 1;
+  if (linked) {
+    add_link_rates(lines, basis.rates);
+  }
   if (options.phase == "whiten") {
-    auto& whitening = basis.whitening = whitening_rates(lines);
+    auto& whitening = basis.whitening = whitening_rates(lines, basis.rates);
     if (options.disk > 0) {
       whitening.rate["read"] = whitening.rate["write"] = options.disk;
     }
@@ -122,8 +126,7 @@ Basis read_basis(const PredictionOptions& options) {
     basis.rates.flop = computation_rate(lines, predicted_phases().at(options.phase));
     basis.text += format_text("{:.3g} GFLOP/s a rank", 1e-9 * basis.rates.flop);
   }
-  if (std::ranges::max(options.ranks) > 1) {
-    add_link_rates(lines, basis.rates);
+  if (linked) {
     basis.text += format_text(", {:.3g} GB/s a link, {:.3g} us a collective of two",
                               1e-9 * basis.rates.bandwidth, 1e6 * basis.rates.latency);
   }
@@ -145,13 +148,13 @@ std::vector<PredictedRow> predicted_rows(const PredictionOptions& options, const
   const auto& size = options.size;
   std::vector<PredictedRow> rows;
   PredictedRow total{.phase = "total", .cost = {}, .time = {}};
-  for (const auto& [phase, cost] : whitening_costs({.samples = size[0],
+  const WhiteningSize whitening = {.samples = size[0],
                                    .features = size[1],
                                    .components = size.size() > 2 ? size[2] : 0,
-                                   .ranks = ranks},
-                                                   basis.whitening.way)) {
-    const auto time =
-        predicted_time(cost, whitening_phase_rates(basis.whitening, phase, basis.rates), ranks);
+                                   .ranks = ranks};
+  for (const auto& [phase, cost] : whitening_costs(whitening, basis.whitening.way)) {
+    const auto time = predicted_time(
+        cost, whitening_phase_rates(basis.whitening, phase, whitening, basis.rates), ranks);
     rows.push_back({phase, cost, time});
     total.time += time;
     total.cost.bytes += cost.bytes;

@@ -158,7 +158,11 @@ PhaseCost whitening_eigenproblem_cost(const WhiteningProblem& problem) {
   const auto leading = static_cast<std::int64_t>(k);
   const double own_rows = real(ceil_divide(problem.features, shares.ranks));
   PhaseCost cost;
-  cost.flop = (4.0 / 3 * d + 2 * k + (problem.zca ? k : 0)) * d * d / real(shares.ranks);
+  // One rank that solves does all of it, the others lend their cores; the product for zca is
+  // shared.
+  const double solving = (4.0 / 3 * d + 2 * k) * d * d;
+  const double product = problem.zca ? k * d * d : 0;
+  cost.flop = solving / (problem.one_rank ? 1 : real(shares.ranks)) + product / real(shares.ranks);
   cost.memory = 10 * kDouble * d * d / real(shares.ranks);
   add_sum(cost, shares, kAgreement, 2);  // finite; the largest entry
   if (shares.ranks > 1 && problem.one_rank) {

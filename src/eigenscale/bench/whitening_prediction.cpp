@@ -1,7 +1,7 @@
 #include "eigenscale/bench/whitening_prediction.h"
 
 #include <algorithm>
-#include <limits>
+#include <iterator>
 
 #include "eigenscale/bench/measurement.h"
 #include "eigenscale/core/errors.h"
@@ -14,12 +14,14 @@ namespace {
 
 bool is_file_phase(const std::string& phase) { return phase == "read" || phase == "write"; }
 
-/// The contenders of the suite whiten that do what floats and zca need, by phase.
+/// The contenders of the suite whiten that do what floats and zca need, by phase. Rows in the page
+/// cache are copied to where they are read; how fast files are, a copy does not say.
 const std::map<std::string, std::string>& whiten_phases() {
   static const std::map<std::string, std::string> all = {{"mean", "mean"},
                                                          {"covariance of floats", "covariance"},
                                                          {"transform", "eigenproblem"},
-                                                         {"application of floats", "transform"}};
+                                                         {"application of floats", "transform"},
+                                                         {"copy", "read"}};
   return all;
 }
 
@@ -105,13 +107,72 @@ std::vector<NamedCost> whitening_costs(const WhiteningSize& size, const Whitenin
   }
   const std::int64_t width = way.zca || size.components == 0 ? size.features : size.components;
   costs.push_back({"read", {.read = static_cast<double>(passes * row_bytes * size.features)}});
-  costs.push_back({"write", {.read = static_cast<double>(row_bytes * width)}});
+  // Whitened rows; in double the transform, or what a zca of few components has in its place. Ranks
+  // of one host take turns at a file: the kernel lets one write at a time.
+  const std::int64_t saved = way.zca && way.low_rank ? size.components : width;
+  const std::int64_t written = size.samples * way.value_bytes * width + 8 * size.features * saved;
+  const std::int64_t writers = size.ranks > 2 ? size.ranks : 1;
+  costs.push_back({"write", {.read = static_cast<double>(written) / static_cast<double>(writers)}});
   return costs;
 }
 
-WhiteningRates whitening_rates(const std::vector<nlohmann::json>& lines) {
+namespace {
+
+using PhaseRates = std::map<std::string, double>;
+
+/// FLOP/s or bytes/s of a rank by number of ranks and phase: medians. What the links take of a
+/// phase by the model is no computation.
+std::map<std::int64_t, PhaseRates> rates_by_ranks(const std::vector<MeasuredWhitening>& measured,
+                                                  const MachineRates& links) {
+  std::map<std::int64_t, std::map<std::string, std::vector<double>>> all;
+  for (const auto& one : measured) {
+    for (const auto& [phase, cost] : whitening_costs(one.size, one.way)) {
+      if (const auto found = one.seconds.find(phase); found != one.seconds.end()) {
+        PhaseCost sent = cost;
+        sent.flop = 0;
+        const double amount = is_file_phase(phase) ? cost.read : cost.flop;
+        const double waited =
+            links.bandwidth > 0 ? predicted_time(sent, links, one.size.ranks).communication() : 0;
+        all[one.size.ranks][phase].push_back(amount / std::max(found->second - waited, 1e-9));
+      }
+    }
+  }
+  std::map<std::int64_t, PhaseRates> result;
+  for (auto& [ranks, phases] : all) {
+    for (auto& [phase, values] : phases) {
+      result[ranks][phase] = median(std::move(values));
+    }
+  }
+  return result;
+}
+
+bool one_rank_solves(const std::string& phase, std::int64_t features, std::int64_t ranks) {
+  return phase == "eigenproblem" && one_rank_is_faster(features, ranks);
+}
+
+/// What a rank among more keeps of the rate that it has among the fewest, where both were measured.
+std::map<std::int64_t, PhaseRates> kept_rates(const std::vector<MeasuredWhitening>& measured,
+                                              std::int64_t fewest, const MachineRates& links) {
+  auto rates = rates_by_ranks(measured, links);
+  if (!rates.contains(fewest)) {
+    return {};
+  }
+  std::erase_if(rates, [&](const auto& entry) { return entry.first < fewest; });
+  const auto alone = rates.extract(rates.begin()).mapped();
+  for (auto& [ranks, phases] : rates) {
+    std::erase_if(phases, [&](const auto& entry) { return !alone.contains(entry.first); });
+    for (auto& [phase, rate] : phases) {
+      // No rank computes faster in company but one that solves on the cores of all.
+      const bool borrows = one_rank_solves(phase, measured.front().size.features, ranks);
+      rate = std::min(rate / alone.at(phase), borrows ? static_cast<double>(ranks) : 1);
+    }
+  }
+  return rates;
+}
+
+std::vector<MeasuredWhitening> measured_whitening(const std::vector<nlohmann::json>& lines,
+                                                  bool runs) {
   std::vector<MeasuredWhitening> measured;
-  const bool runs = std::ranges::any_of(lines, is_run);
   for (const auto& line : lines) {
     try {
       if (runs ? is_run(line) : is_bench_line(line)) {
@@ -122,24 +183,31 @@ WhiteningRates whitening_rates(const std::vector<nlohmann::json>& lines) {
                        std::string(error.what()));
     }
   }
-  std::int64_t fewest = std::numeric_limits<std::int64_t>::max();
-  for (const auto& one : measured) {
-    fewest = std::min(fewest, one.size.ranks);
-  }
-  std::erase_if(measured, [&](const auto& one) { return one.size.ranks > fewest; });
+  return measured;
+}
+
+}  // namespace
+
+WhiteningRates whitening_rates(const std::vector<nlohmann::json>& lines,
+                               const MachineRates& links) {
+  const auto of_runs = measured_whitening(lines, true);
+  const auto of_bench = measured_whitening(lines, false);
+  const auto& measured = of_runs.empty() ? of_bench : of_runs;
   WhiteningRates result;
-  std::map<std::string, std::vector<double>> rates;
-  for (const auto& one : measured) {
-    result.way = one.way;
-    for (const auto& [phase, cost] : whitening_costs(one.size, one.way)) {
-      if (const auto found = one.seconds.find(phase); found != one.seconds.end()) {
-        const double amount = is_file_phase(phase) ? cost.read : cost.flop;
-        rates[phase].push_back(amount / std::max(found->second, 1e-9));
-      }
+  std::int64_t fewest = 0;
+  if (!measured.empty()) {
+    const auto ranks = [](const auto& one) { return one.size.ranks; };
+    fewest = ranks(std::ranges::min(measured, {}, ranks));
+    std::vector<MeasuredWhitening> basis;
+    std::ranges::copy_if(measured, std::back_inserter(basis),
+                         [&](const auto& one) { return one.size.ranks == fewest; });
+    result.way = basis.back().way;
+    result.rate = rates_by_ranks(basis, {})[fewest];
+    if (of_runs.empty()) {
+      std::erase_if(result.rate, [](const auto& entry) { return is_file_phase(entry.first); });
     }
-  }
-  for (auto& [phase, values] : rates) {
-    result.rate[phase] = median(std::move(values));
+    result.source = std::to_string(basis.size()) + (of_runs.empty() ? " lines on " : " runs on ") +
+                    std::to_string(fewest) + (fewest == 1 ? " rank" : " ranks");
   }
   for (const auto& [phase, ignored] : whitening_costs({.samples = 1, .features = 1}, result.way)) {
     if (!result.rate.contains(phase) && !is_file_phase(phase)) {
@@ -148,16 +216,28 @@ WhiteningRates whitening_rates(const std::vector<nlohmann::json>& lines) {
                        "one rank, or what eigenscale-bench --suite whiten prints");
     }
   }
-  result.source = std::to_string(measured.size()) + (runs ? " runs on " : " lines on ") +
-                  std::to_string(fewest) + (fewest == 1 ? " rank" : " ranks");
+  result.kept = kept_rates(of_runs, fewest, links);
+  if (result.kept.empty()) {
+    result.kept = kept_rates(of_bench, fewest, links);
+  }
   return result;
 }
 
 MachineRates whitening_phase_rates(const WhiteningRates& rates, const std::string& phase,
-                                   const MachineRates& links) {
+                                   const WhiteningSize& size, const MachineRates& links) {
   auto result = links;
   const auto found = rates.rate.find(phase);
-  const double rate = found == rates.rate.end() ? 0 : found->second;
+  double rate = found == rates.rate.end() ? 0 : found->second;
+  // As among the most ranks that were measured, but not more than these.
+  for (auto kept = rates.kept.rbegin(); kept != rates.kept.rend(); ++kept) {
+    const auto& [ranks, shares] = *kept;
+    if (ranks <= size.ranks && shares.contains(phase) &&
+        one_rank_solves(phase, size.features, ranks) ==
+            one_rank_solves(phase, size.features, size.ranks)) {
+      rate *= shares.at(phase);
+      break;
+    }
+  }
   (is_file_phase(phase) ? result.disk : result.flop) = rate;
   return result;
 }
@@ -172,6 +252,12 @@ std::string whitening_text(const WhiteningRates& rates) {
   for (const auto& [phase, rate] : rates.rate) {
     text +=
         format_text(" {} {:.3g} {}", phase, 1e-9 * rate, is_file_phase(phase) ? "GB/s" : "GFLOP/s");
+  }
+  for (const auto& [ranks, shares] : rates.kept) {
+    text += format_text(", of which a rank among {} keeps", ranks);
+    for (const auto& [phase, share] : shares) {
+      text += format_text(" {} {:.2f}", phase, share);
+    }
   }
   return text;
 }

@@ -43,18 +43,23 @@ std::vector<NamedCost> whitening_costs(const WhiteningSize& size, const Whitenin
 struct WhiteningRates {
   WhiteningWay way;
   std::map<std::string, double> rate;
+  /// By a number of ranks and a phase: the share of its rate that a rank keeps among so many, which
+  /// share a memory. Above 1 for the eigenproblem that one rank solves on the cores of two.
+  std::map<std::int64_t, std::map<std::string, double>> kept;
   std::string source;  ///< such as "3 runs on 1 rank"
 };
 
 /// [local] Medians over the lines on the fewest ranks, each line by the cost of its own size: of
 /// runs of eigenscale-whiten, or where there is none of the suite whiten (floats, zca, all
-/// components; it reads and writes nothing). InputError where neither are there.
-WhiteningRates whitening_rates(const std::vector<nlohmann::json>& lines);
+/// components; it reads and writes nothing). What is kept comes from runs on several numbers of
+/// ranks, or else from lines of the suite on several; `links` tell what they took of them.
+/// InputError where neither are there.
+WhiteningRates whitening_rates(const std::vector<nlohmann::json>& lines, const MachineRates& links);
 
-/// [local] The rates of one phase: its own, the others those of `links`. A phase "read" or "write"
-/// that nothing is known of counts as in memory.
+/// [local] The rates of one phase of a run of such size: its own, the others those of `links`. A
+/// phase "read" or "write" that nothing is known of counts as in memory.
 MachineRates whitening_phase_rates(const WhiteningRates& rates, const std::string& phase,
-                                   const MachineRates& links);
+                                   const WhiteningSize& size, const MachineRates& links);
 
 /// [local] The way, the source and the rates in a line for people.
 std::string whitening_text(const WhiteningRates& rates);
