@@ -41,7 +41,7 @@ void refuse_what_the_model_says(const ProgramOptions& options) {
        {"preset", "encoder", "encoder-channels", "encoder-kernels", "image-shape", "landmarks",
         "norm", "weight-coefficient", "weight-self-expression", "threshold", "subspace-dim",
         "affinity-power", "latents", "pretrain-batch", "pretrain-epochs", "finetune-steps",
-        "pretrained", "grid"}) {
+        "pretrained", "grid", "whiten-features"}) {
     if (options.has(name)) {
       refuse(name);
     }
@@ -92,6 +92,7 @@ ClusteringRunOptions clustering_options(const ProgramOptions& options) {
   run.snapshots = {.interval = options.get<double>("checkpoint-interval"),
                    .time_limit = options.get<double>("time-limit")};
   run.affine = options.get<bool>("affine");
+  options.read("whiten-features", run.whiten_features);
   clustering.ablation = !options.get<bool>("no-ablation");
   options.read("ablation-samples", run.ablation_samples);
   clustering.assignment = options.is("label-assignment", "discretize")

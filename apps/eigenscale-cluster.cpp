@@ -39,6 +39,9 @@ ProgramOptions describe_options() {
        "subspaces: fit a subspace model to the labels and refine it over all samples; auto: where "
        "there are landmarks")
       ("affine", flag(), "subspaces need not contain the origin")
+      ("whiten-features", real(0, 1), "share of the whitening of features before subspaces are sought "
+       "in them: 0 none, 1 whole; default 0.5 of an encoder's and of reduced ones where there are 40 "
+       "landmarks a cluster, else 0")
       ("norm", one_of({"l1", "l2"}), "of the coefficients: l1 or l2")
       ("weight-coefficient", real(0), "w1, weight of the coefficients' norm")
       ("weight-self-expression", real(0), "w2, weight of the self-expression")

@@ -12,7 +12,8 @@ SITES = {
     "to_device": {"rows", "bases", "row numbers"},
     "to_host": {"sampled rows", "labels", "residuals", "embedding", "moments", "cluster sizes",
                 "totals of a pass", "checks"}}
-ENCODER = {"to_device": {"encoder", "batch"},
+# "directions" are the whitening of latents.
+ENCODER = {"to_device": {"encoder", "batch", "directions"},
            "to_host": {"encoder", "loss", "checks", "gradient norm", "files"}}
 
 TRAINED = {"to_device": {"encoder"},

@@ -129,9 +129,10 @@ class ResumeTest(program.ProgramTest):
 
 
 class Landmarks(ResumeTest):
-    # Noise makes it refine for tens of passes.
+    # Noise and a given dimension make it refine for tens of passes.
     OPTIONS = ["--clusters", 5, "--landmarks", 600, "--landmark-draws", 2, "--no-ablation",
-               "--affine", "--checkpoint-interval", 0, "--progress", "never"]
+               "--affine", "--whiten-features", 0.5, "--subspace-dim", 4, "--checkpoint-interval", 0,
+               "--progress", "never"]
     RESULTS = (*ResumeTest.RESULTS, "residuals.npy", "subspaces.safetensors")
 
     def setUp(self):
@@ -140,8 +141,8 @@ class Landmarks(ResumeTest):
                       0.3)
 
     def test_killed_on_one_rank(self):
-        last = self.interrupt(1, "read", "landmarks", "dimension", "landmark_subspaces", "refine",
-                              2, 3, 2, "write")
+        last = self.interrupt(1, "read", "landmarks", "landmark_subspaces", "refine", 2, 3, 2,
+                              "write")
         self.assertNotIn("landmarks ...", last.errors)
 
     def test_killed_on_two_ranks(self):
@@ -223,6 +224,20 @@ class Landmarks(ResumeTest):
         self.assertRegex(run.messages[0], "tensors.safetensors' is damaged.*remove '.*part-")
         shutil.rmtree(newest)
         self.assertRegex(self.cluster("--resume", ranks=1).errors, "going on from .*part-")
+
+
+class LandmarksOfAnyDimension(ResumeTest):
+    # Which does not stand out here: refinement is short.
+    OPTIONS = ["--clusters", 5, "--landmarks", 600, "--landmark-draws", 2, "--no-ablation",
+               "--checkpoint-interval", 0, "--progress", "never"]
+    RESULTS = Landmarks.RESULTS
+
+    def test_killed_on_two_ranks(self):
+        self.generate(6000, "--ambient-dim", 12, "--subspace-dim", 4, "--clusters", 5, "--noise",
+                      0.3)
+        self.interrupt(2, "dimension", "landmark_subspaces", "refine", "write")
+        with open(self.path("run/summary.json")) as file:
+            self.assertFalse(json.load(file)["choices"]["subspace_dim_stands_out"])
 
 
 class Coefficients(ResumeTest):

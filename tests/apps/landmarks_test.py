@@ -80,10 +80,25 @@ class Landmarks(program.ProgramTest):
 
         # What the model decides cannot be said again.
         for option in (("--subspace-dim", 5), ("--scale", 0.5), ("--affine",),
-                       ("--precision", "double"), ("--refine", "none"), ("--landmarks", 300)):
+                       ("--precision", "double"), ("--refine", "none"), ("--landmarks", 300),
+                       ("--whiten-features", 0)):
             run = self.cluster("--assign", self.path("run"), "--data", data, *option, "--output",
                                self.path("refused"), code=2)
             self.assertIn(f"{option[0]} is that of the model", run.errors)
+
+        # Whitening is a linear map: what lies in subspaces does so behind it, and a model has it.
+        self.cluster("--data", data, "--labels", labels, "--clusters", 5, "--no-ablation",
+                     "--whiten-features", 0.5, "--output", self.path("white"))
+        self.assertGreaterEqual(self.summary(self.path("white"))["metrics"]["accuracy"], 0.9999)
+        self.cluster("--assign", self.path("white"), "--data", data, "--output",
+                     self.path("white-again"), ranks=3)
+        for name in ("labels.npy", "residuals.npy", "embedding.npy"):
+            self.assertEqual(self.bytes_of("white", name), self.bytes_of("white-again", name))
+        self.assertNotEqual(self.bytes_of("white", "residuals.npy"),
+                            self.bytes_of("run", "residuals.npy"))
+        run = self.cluster("--data", data, "--clusters", 5, "--whiten-features", 0.5,
+                           "--self-expression", "full", "--output", self.path("refused"), code=2)
+        self.assertIn("--whiten-features is for the subspace model", run.errors)
 
         # As many ranks as you like find the same labels.
         self.cluster("--data", data, "--clusters", 5, "--output", self.path("three"), ranks=3)
@@ -172,6 +187,7 @@ class Landmarks(program.ProgramTest):
                              self.bytes_of(f"run-{ranks}", "labels.npy"), ranks)
         self.assertEqual(program.read_npy(self.path("run-2", "embedding.npy"))[0], (3000, 5))
         for options, word in ((("--refine", "subspaces"), "--refine"), (("--affine",), "--affine"),
+                              (("--whiten-features", 1), "--whiten-features"),
                               (("--grid", "2x1"), "--grid"), (("--preset", "orl"), "preset"),
                               (("--landmarks", 4), "--landmarks is 4")):
             run = self.cluster(*common, *options, "--output", self.path("refused"), code=2)

@@ -28,6 +28,8 @@ SubspaceModel example_model(bool encoded) {
     specification.widths = {16, 7};
     model.encoder = std::make_shared<Autoencoder>(specification, torch::kFloat32, 5);
   }
+  const std::int64_t features = encoded ? 7 : 12;
+  model.whitening = random_bases(1, features, features, 6, torch::kFloat64)[0];
   model.constant = 0.5;
   model.scale = 2;
   model.objective = 0.25;
@@ -48,6 +50,7 @@ TEST(SubspaceModel, IsReadAsItWasWritten) {
   const auto read = load_subspace_model(path);
   EXPECT_TRUE(read.bases.equal(model.bases));
   EXPECT_TRUE(read.directions.equal(model.directions));
+  EXPECT_TRUE(read.whitening.equal(model.whitening));
   EXPECT_TRUE(read.sizes.equal(model.sizes));
   EXPECT_EQ(read.constant, 0.5);
   EXPECT_EQ(read.scale, 2);
@@ -93,9 +96,27 @@ TEST(SubspaceModel, PartsThatDoNotFitAreRefused) {
           [](auto& model) { model.sizes = torch::ones({3}, torch::kInt64); });
   refused("narrow", "do not lead to 12 features",
           [](auto& model) { model.directions = model.directions.narrow(1, 0, 11).contiguous(); });
+  refused("whitening", "no whitening of 12 features",
+          [](auto& model) { model.whitening = model.whitening.narrow(0, 0, 11).contiguous(); });
   refused("full", "as large as their space", [](auto& model) {
     model.bases = torch::eye(13).expand({4, 13, 13}).contiguous();
   });
+}
+
+TEST(SubspaceModel, FeaturesAreMultipliedByTheWhitening) {
+  const auto all = test::random_matrix(600, 40, 6);
+  const MemoryRows raw(all);
+  auto model = example_model(false);
+  const FeatureRows whitened(raw, 0, model);
+  const auto expected = all.mm(model.directions).mm(model.whitening);
+  EXPECT_LT((whitened.read({0, 600}, torch::kFloat64) - expected).abs().max().item<double>(),
+            1e-13);
+  model.directions = torch::Tensor();
+  model.whitening = random_bases(1, 40, 40, 9, torch::kFloat64)[0];
+  const FeatureRows alone(raw, 0, model);
+  EXPECT_LT(
+      (alone.read({0, 600}, torch::kFloat64) - all.mm(model.whitening)).abs().max().item<double>(),
+      1e-13);
 }
 
 TEST(SubspaceModel, ReadsSingleRowsAsItReadsRanges) {

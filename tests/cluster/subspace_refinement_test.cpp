@@ -69,6 +69,24 @@ Refinement refine(const Union& data, std::int64_t clusters, std::int64_t dimensi
   return refine_subspaces(world(), rows, start, {});
 }
 
+// Rows that only lie near subspaces: their labels go on changing long after the objective rests.
+TEST(SubspaceRefinement, EndsAtTheFirstSmallGainWhereNoDimensionStandsOut) {
+  const auto data = subspace_union(6000, 20, 6, 5, 0.3, torch::kFloat64);
+  const MemoryRows rows(own(data.rows));
+  const auto start =
+      fit_subspaces(world(), rows, own(spoilt(data.labels, 5)), 5, 4, torch::kFloat64);
+  const auto short_of = refine_subspaces(world(), rows, start, refinement_of(false)).passes;
+  const auto whole = refine_subspaces(world(), rows, start, refinement_of(true)).passes;
+  ASSERT_LT(short_of.size(), whole.size());
+  ASSERT_GT(short_of.size(), 1u);
+  for (std::size_t pass = 1; pass < short_of.size(); ++pass) {
+    const double before = short_of[pass - 1].objective;
+    const double now = short_of[pass].objective;
+    EXPECT_EQ(now, whole[pass].objective);
+    EXPECT_EQ(before - now < 1e-2 * now, pass + 1 == short_of.size()) << pass;
+  }
+}
+
 TEST(SubspaceRefinement, ReachesTheOracleFromSpoiltLabels) {
   for (const double noise : {0.0, 0.1}) {
     const auto data = subspace_union(6000, 9, 6, 5, noise, torch::kFloat32);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,9 @@ struct ClusteringRunOptions {
   std::int64_t landmark_draws = 3;
   std::int64_t ablation_samples = 100000;  ///< where the model labels the samples
   bool affine = false;                     ///< subspaces need not contain the origin
+  /// Share of the whitening of features, 0 to 1; by default kFeatureWhitening of what an encoder or
+  /// a reduction makes where there are landmarks enough, none of the file's own rows.
+  std::optional<double> whiten_features;
   SnapshotOptions snapshots;
   std::string assign;  ///< directory of the run whose model labels the data; empty: cluster
   /// Settings and grid in it are filled in by the run.

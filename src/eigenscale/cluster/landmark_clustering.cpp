@@ -38,9 +38,8 @@ struct Start {
   bool by_cosines() const { return number % 2 == 1; }
 };
 
-/// The dimension that most starts chose, the smaller among equals; the default when none did.
-std::int64_t agree_on_dimension(const std::vector<DimensionChoice>& choices,
-                                std::int64_t features) {
+/// The dimension that most starts chose, the smaller among equals; 0 when most chose none.
+std::int64_t agree_on_dimension(const std::vector<DimensionChoice>& choices) {
   std::map<std::int64_t, int> votes;
   std::int64_t without = 0;
   for (const auto& choice : choices) {
@@ -51,7 +50,7 @@ std::int64_t agree_on_dimension(const std::vector<DimensionChoice>& choices,
     }
   }
   if (2 * without > std::ssize(choices)) {
-    return std::min(kDefaultDimension, features - 1);
+    return 0;
   }
   return std::ranges::max_element(votes, {}, [](const auto& vote) { return vote.second; })->first;
 }
@@ -234,7 +233,11 @@ class LandmarkClustering {
       }
       result_.dimension_choices.push_back(choice);
     }
-    result_.dimension = agree_on_dimension(result_.dimension_choices, features);
+    result_.dimension = agree_on_dimension(result_.dimension_choices);
+    if (result_.dimension == 0) {
+      result_.dimension_stands_out = false;
+      result_.dimension = std::min(kDefaultDimension, features - 1);
+    }
   }
 
   /// Of every start the bases as labelled and refined; of every draw those refined from a random
@@ -321,7 +324,7 @@ class LandmarkClustering {
 }  // namespace
 
 std::int64_t default_landmarks(std::int64_t samples, std::int64_t clusters) {
-  return std::min(samples, std::max<std::int64_t>(2000, 40 * clusters));
+  return std::min(samples, std::max<std::int64_t>(2000, kLandmarksOfCluster * clusters));
 }
 
 LandmarkModel cluster_landmarks(const Communicator& world, const RowPartition& partition,

@@ -39,6 +39,9 @@ struct LandmarkModel {
   /// Of each draw by self-expression and by cosines; empty when the dimension was given.
   std::vector<DimensionChoice> dimension_choices;
   std::int64_t dimension = 0;
+  /// Given, or shown by most starts; otherwise the default, of subspaces that the rows only lie
+  /// near.
+  bool dimension_stands_out = true;
   std::int64_t sample = 0;         ///< rows of the common sample
   std::int64_t distinct_rows = 0;  ///< among the landmarks of the first draw
 };
@@ -56,6 +59,9 @@ struct LandmarkEvents {
   std::function<void(const std::string& phase)> phase;
   std::function<void(const StartLabels&)> starts;
 };
+
+/// Landmarks of a cluster below which labels and subspaces of them are left to luck.
+constexpr std::int64_t kLandmarksOfCluster = 40;
 
 /// min(N, max(2000, 40 K)).
 std::int64_t default_landmarks(std::int64_t samples, std::int64_t clusters);

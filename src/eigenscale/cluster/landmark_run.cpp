@@ -186,10 +186,16 @@ class LandmarkRun {
       reduce_rows();
     }
     if (snapshots_->has("rows")) {
-      snapshots_->found("rows").at("constant").get_to(model_.constant);
+      const auto& rows = snapshots_->found("rows");
+      rows.at("constant").get_to(model_.constant);
+      if (rows.at("whitened").get<bool>()) {
+        model_.whitening = snapshots_->tensor("rows", "whitening");
+      }
     }
     rows_->make_unit_rows(model_);
-    snapshots_->note("rows", {{"constant", model_.constant}});
+    const bool whitened = model_.whitening.defined();
+    snapshots_->note("rows", {{"constant", model_.constant}, {"whitened", whitened}},
+                     whitened ? NamedTensors{{"whitening", model_.whitening}} : NamedTensors{});
   }
 
   void reduce_rows() {
@@ -199,7 +205,8 @@ class LandmarkRun {
     }
     run_.phase("directions");
     model_.directions = leading_directions(world_, rows_->partition(), rows_->raw(),
-                                           kReducedFeatures, options_.clustering.seed);
+                                           kReducedFeatures, options_.clustering.seed)
+                            .directions;
     snapshots_->note("directions", {{"count", kReducedFeatures}},
                      {{"directions", model_.directions}});
     snapshots_->save();
@@ -211,6 +218,9 @@ class LandmarkRun {
              world_.size(), torch::get_num_threads());
     if (model_.directions.defined()) {
       log_info("rows are reduced to their {} leading directions", model_.directions.size(1));
+    }
+    if (model_.whitening.defined()) {
+      log_info("features are whitened in part (--whiten-features)");
     }
     log_info("self-expression: {}; about {} MiB on a rank for its rows, which are {}",
              choice_.reason, std::max<std::int64_t>(1, rows_->bytes_of_rank() >> 20),
@@ -269,21 +279,21 @@ class LandmarkRun {
       return;
     }
     run_.phase("refine");
-    constexpr RefinementOptions kRefinement;
+    const auto options = refinement_of(landmarks_.dimension_stands_out);
     auto from = noted_refinement(*snapshots_);
     if (from.passes.empty()) {
       from.bases = landmarks_.bases;
     }
     auto refined =
-        refine_subspaces(run_.placement(), rows_->unit(), from, kRefinement,
-                         [this](const RefinementProgress& progress) {
+        refine_subspaces(run_.placement(), rows_->unit(), from, options,
+                         [this, options](const RefinementProgress& progress) {
                            const auto& pass = progress.passes.back();
                            run_.log({{"phase", "refine"},
                                      {"pass", pass.pass},
                                      {"objective", pass.objective},
                                      {"changed", pass.changed},
                                      {"refilled", pass.refilled}});
-                           run_.progress("refine", kRefinement.most_passes, pass.pass,
+                           run_.progress("refine", options.most_passes, pass.pass,
                                          format_text("objective {:.4g}, {:.3g} % changed",
                                                      pass.objective, 100 * pass.changed));
                            if (!progress.done) {

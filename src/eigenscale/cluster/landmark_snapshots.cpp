@@ -38,6 +38,7 @@ void note_landmark_model(ClusteringSnapshots& snapshots, const LandmarkModel& mo
                   {"candidates", model.candidates},
                   {"dimension_choices", model.dimension_choices},
                   {"dimension", model.dimension},
+                  {"dimension_stands_out", model.dimension_stands_out},
                   {"sample", model.sample},
                   {"distinct_rows", model.distinct_rows}},
                  {{"bases", model.bases}, {"unrefined_bases", model.unrefined_bases}});
@@ -54,6 +55,7 @@ LandmarkModel noted_landmark_model(const ClusteringSnapshots& snapshots) {
   state.at("candidates").get_to(model.candidates);
   state.at("dimension_choices").get_to(model.dimension_choices);
   state.at("dimension").get_to(model.dimension);
+  state.at("dimension_stands_out").get_to(model.dimension_stands_out);
   state.at("sample").get_to(model.sample);
   state.at("distinct_rows").get_to(model.distinct_rows);
   return model;

@@ -39,9 +39,11 @@ void summarize_landmark_run(Run& run, const RunRows& rows, const SelfExpressionC
       {"self_expression", choice.reason},
       {"landmarks", choice.count},
       {"subspace_dim", landmarks.dimension},
+      {"subspace_dim_stands_out", landmarks.dimension_stands_out},
       {"start", landmarks.candidates[landmarks.best].start},
       {"passes", passes.size()},
       {"features", rows.unit().features()},
+      {"whiten_features", rows.whitening()},
       {"update", SubspaceSums::by_moments(labelling.sizes.numel(), rows.unit().features())
                      ? "moments"
                      : "subspace iteration"},

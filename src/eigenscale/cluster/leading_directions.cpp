@@ -11,8 +11,9 @@
 
 namespace eigenscale {
 
-torch::Tensor leading_directions(const Communicator& world, const RowPartition& partition,
-                                 const RowProvider& rows, std::int64_t count, std::uint64_t seed) {
+LeadingDirections leading_directions(const Communicator& world, const RowPartition& partition,
+                                     const RowProvider& rows, std::int64_t count,
+                                     std::uint64_t seed) {
   const auto sample = draw_rows(partition.rows(), std::min(kDirectionSample, partition.rows()),
                                 seed, "direction sample");
   torch::Tensor own;
@@ -33,7 +34,7 @@ torch::Tensor leading_directions(const Communicator& world, const RowPartition& 
   auto directions = torch::empty({rows.features(), count}, torch::kFloat64);
   world.all_gather(directions, eigen.vectors.contiguous(),
                    RowPartition(rows.features(), world.size()).counts());
-  return directions;
+  return {directions, eigen.values / static_cast<double>(std::max<std::size_t>(1, sample.size()))};
 }
 
 }  // namespace eigenscale

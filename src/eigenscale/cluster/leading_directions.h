@@ -17,10 +17,16 @@ constexpr std::int64_t kReducedFeatures = 150;
 /// Rows that the directions are found in, at most.
 constexpr std::int64_t kDirectionSample = 20000;
 
+struct LeadingDirections {
+  torch::Tensor directions;  ///< D x r double, orthonormal
+  torch::Tensor moments;     ///< r, mean square of the rows along each, descending
+};
+
 /// [collective] The r directions that hold most of the energy of a fixed sample of kDirectionSample
-/// rows, D x r double on all ranks, orthonormal; the mean is not taken out, since subspaces contain
-/// the origin. Ranks hold a block of D x D, and D x r.
-torch::Tensor leading_directions(const Communicator& world, const RowPartition& partition,
-                                 const RowProvider& rows, std::int64_t count, std::uint64_t seed);
+/// rows, on all ranks; the mean is not taken out, since subspaces contain the origin. Ranks hold a
+/// block of D x D, and D x r.
+LeadingDirections leading_directions(const Communicator& world, const RowPartition& partition,
+                                     const RowProvider& rows, std::int64_t count,
+                                     std::uint64_t seed);
 
 }  // namespace eigenscale

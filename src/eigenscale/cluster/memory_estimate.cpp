@@ -82,6 +82,17 @@ MemoryNeed memory_for_leading_directions(std::int64_t features) {
   return need;
 }
 
+MemoryNeed memory_for_whitening(std::int64_t features) {
+  auto need = memory_for_leading_directions(features);
+  need.subject = "the whitening of " + count_text(features) + " features needs";
+  // Directions, the same scaled, and their product.
+  const double matrices = 3 * 8.0 * static_cast<double>(features) * static_cast<double>(features);
+  need.bytes_of_rank = [matrices, directions = need.bytes_of_rank](std::int64_t ranks) {
+    return directions(ranks) + matrices;
+  };
+  return need;
+}
+
 void require_memory_for_coefficients(const Communicator& world, std::int64_t samples,
                                      bool closed_form, torch::ScalarType precision) {
   log_info("{}", require_memory(world, memory_for_coefficients(samples, closed_form, precision)));

@@ -34,4 +34,8 @@ MemoryNeed memory_for_landmarks(std::int64_t landmarks);
 /// D x D in blocks over the ranks, and the sample.
 MemoryNeed memory_for_leading_directions(std::int64_t features);
 
+/// [local] What the whitening of r features needs (feature_whitening): r x r matrices on every
+/// rank.
+MemoryNeed memory_for_whitening(std::int64_t features);
+
 }  // namespace eigenscale

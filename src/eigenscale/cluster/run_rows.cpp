@@ -3,7 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "eigenscale/cluster/feature_whitening.h"
+#include "eigenscale/cluster/landmark_clustering.h"
 #include "eigenscale/cluster/landmarks.h"
+#include "eigenscale/cluster/leading_directions.h"
+#include "eigenscale/cluster/memory_estimate.h"
 #include "eigenscale/comm/agreement.h"
 #include "eigenscale/comm/memory_check.h"
 #include "eigenscale/core/errors.h"
@@ -67,9 +71,28 @@ double RunRows::typical_length() const {
   return std::sqrt(all_reduce(world_, sum) / static_cast<double>(sample.size()));
 }
 
+double RunRows::whitening_share(const SubspaceModel& model) const {
+  const std::int64_t clusters = options_.clustering.clusters;
+  const std::int64_t landmarks =
+      options_.landmarks > 0 ? options_.landmarks : default_landmarks(partition_.rows(), clusters);
+  const bool made = model.encoder || model.directions.defined();
+  const bool whitens =
+      made && features_->features() <= kMostWhitened && landmarks >= kLandmarksOfCluster * clusters;
+  return options_.whiten_features.value_or(whitens ? kFeatureWhitening : 0);
+}
+
 void RunRows::make_unit_rows(SubspaceModel& model) {
   features_ = std::make_unique<FeatureRows>(*placed_, partition_.range(world_.rank()).begin, model,
                                             placement_);
+  whitening_ = whitening_share(model);
+  if (whitening_ > 0 && !model.whitening.defined()) {
+    require_memory(world_, memory_for_whitening(features_->features()));
+    model.whitening = feature_whitening(
+        leading_directions(world_, partition_,
+                           CarriedRows(CarriedRows::To::kHost, *features_, placement_),
+                           features_->features(), options_.clustering.seed),
+        whitening_);
+  }
   if (options_.affine && model.constant == 0) {
     model.constant = typical_length();
   }

@@ -37,20 +37,24 @@ class RunRows {
   /// of so few features.
   void require_room(std::int64_t features) const;
 
-  /// [collective] From now on there are unit rows, by the model's encoder or directions; where the
-  /// run is affine, the model's constant is chosen unless it has one. They are held where a rank
-  /// has few of them, and more where they are dear to make.
+  /// [collective] From now on there are unit rows, by the model's encoder or directions; the
+  /// whitening of their features and, where the run is affine, the model's constant are chosen
+  /// unless it has them. They are held where a rank has few of them, and more where they are dear
+  /// to make.
   void make_unit_rows(SubspaceModel& model);
   const RowProvider& unit() const { return *unit_; }
   /// The same on the host, for what works on a sample of them.
   const RowProvider& unit_on_host() const { return unit_on_host_ ? *unit_on_host_ : *unit_; }
   bool held() const { return held_; }
+  /// Share of the whitening of features, 0 to 1.
+  double whitening() const { return whitening_; }
   /// [local] What a rank has of them in memory, labels and residuals included.
   std::int64_t bytes_of_rank() const;
 
  private:
   torch::Tensor hold(const RowProvider& rows, const Placement& placement) const;
   double typical_length() const;
+  double whitening_share(const SubspaceModel& model) const;
 
   Placement placement_;
   const Communicator& world_;
@@ -67,6 +71,7 @@ class RunRows {
   const RowProvider* unit_ = nullptr;
   std::unique_ptr<CarriedRows> unit_on_host_;  ///< null where they are there already
   bool held_ = false;
+  double whitening_ = 0;
 };
 
 }  // namespace eigenscale

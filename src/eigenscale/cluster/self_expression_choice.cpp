@@ -7,10 +7,10 @@ namespace eigenscale {
 namespace {
 
 SelfExpressionChoice codes_on_landmarks(const ClusteringRunOptions& options, std::int64_t samples) {
-  if (options.refine == "subspaces" || options.affine) {
+  if (options.refine == "subspaces" || options.affine || options.whiten_features) {
     throw OptionError(
         "--self-expression landmark labels every row by its own codes, without a subspace model: "
-        "leave out --refine subspaces and --affine");
+        "leave out --refine subspaces, --affine and --whiten-features");
   }
   if (!options.preset.empty()) {
     throw OptionError("a preset is coefficients over all samples: leave out --self-expression");
@@ -58,9 +58,9 @@ SelfExpressionChoice choose_self_expression(const ClusteringRunOptions& options,
       given || subspaces ||
       (automatic && options.refine != "none" && options.preset.empty() && samples > kFullSamples);
   if (!choice.landmarks) {
-    if (options.affine) {
-      throw OptionError(
-          "--affine is for the subspace model: add --refine subspaces or --landmarks");
+    if (options.affine || options.whiten_features) {
+      throw OptionError(std::string(options.affine ? "--affine" : "--whiten-features") +
+                        " is for the subspace model: add --refine subspaces or --landmarks");
     }
     choice.closed_form = options.self_expression == "closed-form";
     choice.count = samples;

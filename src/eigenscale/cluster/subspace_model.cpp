@@ -16,7 +16,8 @@ namespace {
 
 constexpr const char* kEncoder = "encoder:";
 constexpr std::int64_t kBlock = SubspaceAssigner::kBlock;
-constexpr int kVersion = 1;
+// Of the format: 2 has a whitening, which a reader of 1 would leave out.
+constexpr int kVersion = 2;
 
 nlohmann::json describe(const AutoencoderSpecification& specification) {
   return {{"kind", specification.kind == EncoderKind::kConvolution ? "conv" : "mlp"},
@@ -80,6 +81,12 @@ void check_model(const SubspaceModel& model, const std::filesystem::path& path) 
   require((wide.transpose(1, 2).matmul(wide) - identity).abs().max().item<double>() < rounding,
           "its bases are not orthonormal");
   std::int64_t features = bases.size(1) - (model.constant != 0 ? 1 : 0);
+  if (model.whitening.defined()) {
+    require(model.whitening.dim() == 2 && model.whitening.size(0) == features &&
+                model.whitening.size(1) == features &&
+                torch::isfinite(model.whitening).all().item<bool>(),
+            "it has no whitening of " + std::to_string(features) + " features");
+  }
   if (model.encoder) {
     require(model.encoder->latent_size() == features,
             "its encoder makes " + std::to_string(model.encoder->latent_size()) +
@@ -107,7 +114,7 @@ std::int64_t SubspaceModel::row_width() const {
 
 void save_subspace_model(const std::filesystem::path& path, const SubspaceModel& model) {
   nlohmann::json description = {{"format", "eigenscale subspaces"},
-                                {"version", kVersion},
+                                {"version", model.whitening.defined() ? kVersion : 1},
                                 {"objective", model.objective},
                                 {"scale", model.scale},
                                 {"constant", model.constant}};
@@ -115,6 +122,9 @@ void save_subspace_model(const std::filesystem::path& path, const SubspaceModel&
       {"bases", model.bases}, {"spectra", model.spectra}, {"sizes", model.sizes}};
   if (model.directions.defined()) {
     tensors["directions"] = model.directions;
+  }
+  if (model.whitening.defined()) {
+    tensors["whitening"] = model.whitening;
   }
   if (model.encoder) {
     description["encoder"] = describe(model.encoder->specification());
@@ -143,11 +153,15 @@ SubspaceModel load_subspace_model(const std::filesystem::path& path) {
   if (tensors.contains("directions")) {
     model.directions = tensors["directions"];
   }
+  if (tensors.contains("whitening")) {
+    model.whitening = tensors["whitening"];
+  }
   try {
     const auto description = nlohmann::json::parse(text_of(tensors["description"]));
-    if (description.at("version").get<int>() != kVersion) {
-      throw InputError("'" + path.string() + "' has version " + description.at("version").dump() +
-                       " of the format; this eigenscale reads version " + std::to_string(kVersion));
+    const int version = description.at("version").get<int>();
+    if (version < 1 || version > kVersion) {
+      throw InputError("'" + path.string() + "' has version " + std::to_string(version) +
+                       " of the format; this eigenscale reads up to " + std::to_string(kVersion));
     }
     model.objective = description.at("objective").get<double>();
     model.scale = description.at("scale").get<double>();
@@ -192,21 +206,28 @@ FeatureRows::FeatureRows(const RowProvider& rows, std::int64_t first_row,
   }
 }
 
+/// block * by, which is `kept` where the rows are, in their type.
+torch::Tensor FeatureRows::multiplied(const torch::Tensor& block, const torch::Tensor& by,
+                                      torch::Tensor& kept) const {
+  if (!kept.defined() || kept.scalar_type() != block.scalar_type()) {
+    const auto from = device_ ? device_->to_device(by, "directions") : by;
+    kept = from.to(block.scalar_type());
+  }
+  return block.mm(kept);
+}
+
 torch::Tensor FeatureRows::map(const torch::Tensor& block) const {
   auto mapped = block;
   if (model_.directions.defined()) {
-    if (!directions_.defined() || directions_.scalar_type() != block.scalar_type()) {
-      const auto from =
-          device_ ? device_->to_device(model_.directions, "directions") : model_.directions;
-      directions_ = from.to(block.scalar_type());
-    }
-    mapped = block.mm(directions_);
+    mapped = multiplied(mapped, model_.directions, directions_);
   }
-  if (!encoder_) {
-    return mapped;
+  if (encoder_) {
+    mapped = encoder_->encode(mapped.to(encoder_->precision())).to(block.scalar_type());
   }
-  const auto encoded = encoder_->encode(mapped.to(encoder_->precision()));
-  return encoded.to(block.scalar_type());
+  if (model_.whitening.defined()) {
+    mapped = multiplied(mapped, model_.whitening, whitening_);
+  }
+  return mapped;
 }
 
 torch::Tensor FeatureRows::read(RowRange range, torch::ScalarType type) const {

@@ -26,6 +26,7 @@ struct SubspaceModel {
   double constant = 0;                   ///< appended feature; 0: none
   torch::Tensor directions;              ///< D x r, rows are multiplied by it first; undefined: not
   std::shared_ptr<Autoencoder> encoder;  ///< null: none
+  torch::Tensor whitening;               ///< r x r, features are multiplied by it; undefined: not
 
   std::int64_t clusters() const { return bases.size(0); }
   /// Numbers in a row of the file.
@@ -41,7 +42,7 @@ void save_subspace_model(const std::filesystem::path& path, const SubspaceModel&
 SubspaceModel load_subspace_model(const std::filesystem::path& path);
 
 /// The rows of a file (a provider of them, scaled already) as features before they are scaled to
-/// unit length: multiplied by the model's directions and encoded. Borrows rows and model.
+/// unit length: multiplied by the model's directions, encoded and whitened. Borrows rows and model.
 ///
 /// A row's features depend on the row and its global index alone, to the bit: see SubspaceAssigner.
 class FeatureRows final : public RowProvider {
@@ -58,7 +59,11 @@ class FeatureRows final : public RowProvider {
   bool reads_beside_others() const override { return rows_.reads_beside_others(); }
 
  private:
-  bool maps() const { return model_.directions.defined() || model_.encoder; }
+  bool maps() const {
+    return model_.directions.defined() || model_.encoder || model_.whitening.defined();
+  }
+  torch::Tensor multiplied(const torch::Tensor& block, const torch::Tensor& by,
+                           torch::Tensor& kept) const;
   torch::Tensor map(const torch::Tensor& block) const;
 
   const RowProvider& rows_;
@@ -67,6 +72,7 @@ class FeatureRows final : public RowProvider {
   std::optional<Placement> device_;       // where it is one
   std::shared_ptr<Autoencoder> encoder_;  // the model's, where the rows are
   mutable torch::Tensor directions_;      // the same, in the type that was last asked for
+  mutable torch::Tensor whitening_;       // the same
 };
 
 }  // namespace eigenscale

@@ -43,6 +43,10 @@ torch::Tensor direction_pictures(const SubspaceModel& model,
                         .narrow(2, 0, count)
                         .permute({0, 2, 1})
                         .to(torch::kFloat64);  // clusters x count x d
+  if (model.whitening.defined()) {
+    // What the whitening, which is symmetric, makes a leading direction of.
+    directions = torch::linalg_solve(model.whitening, directions.transpose(1, 2)).transpose(1, 2);
+  }
   if (model.directions.defined()) {
     directions = directions.matmul(model.directions.to(torch::kFloat64).t());
   }
