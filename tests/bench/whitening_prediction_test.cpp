@@ -160,30 +160,6 @@ TEST_F(WhiteningPredictionTest, RanksKeepWhatTheyKeptInCompany) {
   EXPECT_NEAR(computed(text, 4, "eigenproblem"), 0.5 / 4, 1e-3);
 }
 
-TEST_F(WhiteningPredictionTest, LinesOfTheSuiteSayWhatIsKept) {
-  std::vector<nlohmann::json> lines = {run_line(1)};
-  for (const std::int64_t ranks : {1, 2}) {
-    for (const char* name : {"mean", "covariance of floats", "transform", "copy"}) {
-      lines.push_back({{"schema_version", 1},
-                       {"suite", "whiten"},
-                       {"contender", name},
-                       {"ranks", ranks},
-                       {"size", {{"samples", kSamples}, {"features", kFeatures}}},
-                       {"seconds", 2.5}});
-    }
-  }
-  const auto text = predict({.phase = "whiten",
-                             .size = {kSamples, kFeatures},
-                             .ranks = {2},
-                             .rates = {write("study.jsonl", lines), links()}});
-  EXPECT_NEAR(computed(text, 2, "mean"), 0.25, 1e-3);
-  EXPECT_NEAR(computed(text, 2, "read"), 1.25, 1e-3);
-  EXPECT_NEAR(computed(text, 2, "transform"), 2, 1e-3);  // no line of it
-  // What the link took of the line is no computation.
-  EXPECT_NEAR(seconds(text, 2, "covariance"), 2.5, 2e-3);
-  EXPECT_LT(computed(text, 2, "covariance"), 2.49);
-}
-
 TEST_F(WhiteningPredictionTest, ReadsDirectoriesOfRunsAndTheLinesOfTheSuite) {
   const auto folder = directory() / "run";
   std::filesystem::create_directories(folder);

@@ -1,7 +1,4 @@
-#include <algorithm>
-
 #include "eigenscale/bench/suites.h"
-#include "eigenscale/bench/whitening_cost.h"
 #include "eigenscale/core/row_partition.h"
 #include "eigenscale/data/row_provider.h"
 #include "eigenscale/linalg/gram.h"
@@ -40,13 +37,6 @@ struct WhitenProblem {
                        rows.size(0));
   }
 };
-
-void copy_in_pieces(const torch::Tensor& rows) {
-  const auto piece = whitening_piece_rows(rows.size(1), rows.element_size(), false);
-  for (std::int64_t begin = 0; begin < rows.size(0); begin += piece) {
-    rows.narrow(0, begin, std::min(piece, rows.size(0) - begin)).clone();
-  }
-}
 
 constexpr double kWhitenEpsilon = 1e-6;
 
@@ -94,8 +84,6 @@ std::vector<Contender> whiten_contenders(const Communicator& world, const Suite:
       {.name = "ssyrk",  // of each rank's rows, without a sum over ranks
        .work = [problem] { add_gram_of_rows(problem->single_sum, problem->single_rows); },
        .flop = n * d * d},
-      {.name = "copy",  // of each rank's rows to memory that it has just got, as files are read
-       .work = [problem] { copy_in_pieces(problem->single_rows); }},
       {.name = "mean",
        .work = [&world, problem] { feature_moments(world, *problem->stream); },
        .flop = 3 * n * d},

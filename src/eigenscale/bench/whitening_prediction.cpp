@@ -14,14 +14,12 @@ namespace {
 
 bool is_file_phase(const std::string& phase) { return phase == "read" || phase == "write"; }
 
-/// The contenders of the suite whiten that do what floats and zca need, by phase. Rows in the page
-/// cache are copied to where they are read; how fast files are, a copy does not say.
+/// The contenders of the suite whiten that do what floats and zca need, by phase.
 const std::map<std::string, std::string>& whiten_phases() {
   static const std::map<std::string, std::string> all = {{"mean", "mean"},
                                                          {"covariance of floats", "covariance"},
                                                          {"transform", "eigenproblem"},
-                                                         {"application of floats", "transform"},
-                                                         {"copy", "read"}};
+                                                         {"application of floats", "transform"}};
   return all;
 }
 
@@ -203,9 +201,6 @@ WhiteningRates whitening_rates(const std::vector<nlohmann::json>& lines,
                          [&](const auto& one) { return one.size.ranks == fewest; });
     result.way = basis.back().way;
     result.rate = rates_by_ranks(basis, {})[fewest];
-    if (of_runs.empty()) {
-      std::erase_if(result.rate, [](const auto& entry) { return is_file_phase(entry.first); });
-    }
     result.source = std::to_string(basis.size()) + (of_runs.empty() ? " lines on " : " runs on ") +
                     std::to_string(fewest) + (fewest == 1 ? " rank" : " ranks");
   }
@@ -217,9 +212,6 @@ WhiteningRates whitening_rates(const std::vector<nlohmann::json>& lines,
     }
   }
   result.kept = kept_rates(of_runs, fewest, links);
-  if (result.kept.empty()) {
-    result.kept = kept_rates(of_bench, fewest, links);
-  }
   return result;
 }
 

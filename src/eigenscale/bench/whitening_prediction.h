@@ -52,8 +52,8 @@ struct WhiteningRates {
 /// [local] Medians over the lines on the fewest ranks, each line by the cost of its own size: of
 /// runs of eigenscale-whiten, or where there is none of the suite whiten (floats, zca, all
 /// components; it reads and writes nothing). What is kept comes from runs on several numbers of
-/// ranks, or else from lines of the suite on several; `links` tell what they took of them.
-/// InputError where neither are there.
+/// ranks, where there are such; `links` tell what they took of them. Lines of the suite do not say
+/// it: it goes through all rows at once, a run piece by piece. InputError where neither are there.
 WhiteningRates whitening_rates(const std::vector<nlohmann::json>& lines, const MachineRates& links);
 
 /// [local] The rates of one phase of a run of such size: its own, the others those of `links`. A
