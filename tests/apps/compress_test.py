@@ -4,7 +4,6 @@
 import json
 import math
 import os
-import re
 import shutil
 import struct
 import subprocess
@@ -38,8 +37,7 @@ class CompressTest(training.TrainingTest):
         return run
 
     def need_onnx(self):
-        info = program.run("eigenscale-info", ranks=1)
-        if not re.search(r"ONNX export\s*:?\s*yes", info.output):
+        if not program.writes_onnx():
             self.skipTest("this build does not write ONNX")
 
     def layers_by_epoch(self):

@@ -33,7 +33,8 @@ class AllocationTest(program.ProgramTest):
 
 
 class LargestAllocation(AllocationTest):
-    SAMPLES, FEATURES = 900, 1024
+    # The BLAS in libtorch 2.15 has work space of up to 5.3 MB whatever the size.
+    SAMPLES, FEATURES = 1300, 1300
 
     def largest(self, ranks):
         log = self.path(f"allocations-{ranks}")

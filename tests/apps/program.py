@@ -3,6 +3,7 @@
 import ast
 import array
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -70,6 +71,11 @@ def subspace_points(samples, features=12, clusters=3):
             row[j] = 0.5 + state / 2147483648
         values += row
     return values, labels
+
+
+def writes_onnx():
+    """Whether this build can: not beside a libtorch that brings another protobuf."""
+    return re.search(r"ONNX export\s*:?\s*yes", run("eigenscale-info", ranks=1).output) is not None
 
 
 class ProgramTest(unittest.TestCase):

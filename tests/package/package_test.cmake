@@ -23,7 +23,8 @@ step("install" ${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK}/prefix)
 file(RENAME ${WORK}/prefix ${WORK}/moved)
 
 step("configure the consumer" ${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/consumer -B ${WORK}/consumer
-  -G Ninja -D CMAKE_BUILD_TYPE=Release -D CMAKE_PREFIX_PATH=${WORK}/moved)
+  -G Ninja -D CMAKE_BUILD_TYPE=Release -D CMAKE_PREFIX_PATH=${WORK}/moved
+  "-DCMAKE_EXE_LINKER_FLAGS=${LINKER_FLAGS}")
 step("build the consumer" ${CMAKE_COMMAND} --build ${WORK}/consumer)
 step("run the consumer on two ranks" ${LAUNCHER} -np 2 ${WORK}/consumer/consumer)
 expect("ranks sum to 3")
