@@ -164,24 +164,26 @@ PhaseCost whitening_eigenproblem_cost(const WhiteningProblem& problem) {
   const double product = problem.zca ? k * d * d : 0;
   cost.flop = solving / (problem.one_rank ? 1 : real(shares.ranks)) + product / real(shares.ranks);
   cost.memory = 10 * kDouble * d * d / real(shares.ranks);
-  add_sum(cost, shares, kAgreement, 2);  // finite; the largest entry
+  if (shares.ranks > 1) {
+    add_sum(cost, shares, kAgreement);  // the largest entry, finite only if all are
+  }
   if (shares.ranks > 1 && problem.one_rank) {
     add_sum(cost, shares, kAgreement, 3);      // hosts, twice, and memory
     add_sum(cost, shares, 2 * kAgreement, 2);  // threads, twice
     add_to_one(cost, shares,
                kDouble * shares.in_row(problem.features) * shares.in_column(problem.features));
-    add(cost, 1, 0, 0);                    // a barrier
-    add_sum(cost, shares, kAgreement, 2);  // success; pairs found
+    add(cost, 1, 0, 0);                 // a barrier
+    add_sum(cost, shares, kAgreement);  // success
     add_to_one(cost, shares, kDouble * k);
-    add_to_one(cost, shares, kDouble * d * k);
+    add_to_one(cost, shares, kDouble * (d - own_rows) * k);
   } else if (shares.ranks > 1) {
     add_sum(cost, shares, kAgreement, 3);
     add_exchange(cost, shares,
                  kDouble * shares.in_row(problem.features) *
                      real(Shares::local(leading, shares.block(problem.features), shares.columns)));
+    add_to_one(cost, shares, kDouble * k);   // eigenvalues
+    add_sum(cost, shares, 2 * kDouble * k);  // signs
   }
-  add_to_one(cost, shares, kDouble * k);               // eigenvalues
-  add_sum(cost, shares, 2 * kDouble * k);              // signs
   add_exchange(cost, shares, kDouble * own_rows * k);  // vectors to the grid
   if (problem.zca && shares.ranks > 1) {
     cost.messages +=

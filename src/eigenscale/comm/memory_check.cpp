@@ -1,27 +1,11 @@
 #include "eigenscale/comm/memory_check.h"
 
-#include <mpi.h>
-
 #include "eigenscale/comm/mpi_communicator.h"
-#include "eigenscale/comm/mpi_types.h"
-#include "eigenscale/comm/watchdog.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/core/memory.h"
 #include "eigenscale/core/number_text.h"
 
 namespace eigenscale {
-
-int ranks_on_this_host(const Communicator& world) {
-  MPI_Comm host = MPI_COMM_NULL;
-  int ranks = 1;
-  const WatchedCall watched("MPI_Comm_split_type", 0);
-  check_mpi(MPI_Comm_split_type(mpi_handle(world), MPI_COMM_TYPE_SHARED, world.rank(),
-                                MPI_INFO_NULL, &host),
-            "MPI_Comm_split_type");
-  check_mpi(MPI_Comm_size(host, &ranks), "MPI_Comm_size");
-  check_mpi(MPI_Comm_free(&host), "MPI_Comm_free");
-  return ranks;
-}
 
 double available_memory_per_rank(const Communicator& world) {
   const double own = static_cast<double>(available_memory_bytes()) / ranks_on_this_host(world);

@@ -28,7 +28,7 @@ std::int64_t ranks_that_fit(const MemoryNeed& need, double available, std::int64
 /// the number of ranks that would do; the bytes needed in words otherwise.
 std::string require_memory(const Communicator& world, const MemoryNeed& need);
 
-/// [collective] Ranks of this one's host.
+/// [collective] Ranks of this one's host; std::invalid_argument when `world` is not MPI's.
 int ranks_on_this_host(const Communicator& world);
 
 }  // namespace eigenscale

@@ -180,10 +180,22 @@ std::unique_ptr<Work> MpiCommunicator::start_shift(torch::Tensor output, torch::
                [&](const Caller& caller) { caller.shift(output, input, distance); });
 }
 
+int MpiCommunicator::ranks_on_host() const {
+  if (ranks_on_host_ == 0) {
+    MPI_Comm host = MPI_COMM_NULL;
+    const WatchedCall watched("MPI_Comm_split_type", 0);
+    check_mpi(MPI_Comm_split_type(handle_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &host),
+              "MPI_Comm_split_type");
+    check_mpi(MPI_Comm_size(host, &ranks_on_host_), "MPI_Comm_size");
+    check_mpi(MPI_Comm_free(&host), "MPI_Comm_free");
+  }
+  return ranks_on_host_;
+}
+
 bool MpiCommunicator::spans_hosts() const {
   if (hosts_ == Hosts::kUnknown) {
     // Fewer ranks on a host than in all: then so it is on every host.
-    hosts_ = ranks_on_this_host(*this) < size_ ? Hosts::kSeveral : Hosts::kOne;
+    hosts_ = ranks_on_host() < size_ ? Hosts::kSeveral : Hosts::kOne;
   }
   return hosts_ == Hosts::kSeveral;
 }
@@ -227,13 +239,21 @@ void MpiCommunicator::all_to_all(const torch::Tensor& output, const torch::Tenso
 
 void MpiCommunicator::barrier() const { finish(*this, chunk_, {}, barrier_call); }
 
-MPI_Comm mpi_handle(const Communicator& communicator) {
+namespace {
+
+const MpiCommunicator& as_mpi(const Communicator& communicator) {
   const auto* mpi = dynamic_cast<const MpiCommunicator*>(&communicator);
   if (mpi == nullptr) {
     throw std::invalid_argument("this communicator is not MPI's");
   }
-  return mpi->handle();
+  return *mpi;
 }
+
+}  // namespace
+
+MPI_Comm mpi_handle(const Communicator& communicator) { return as_mpi(communicator).handle(); }
+
+int ranks_on_this_host(const Communicator& world) { return as_mpi(world).ranks_on_host(); }
 
 namespace {
 

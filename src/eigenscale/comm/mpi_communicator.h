@@ -29,6 +29,8 @@ class MpiCommunicator final : public Communicator {
                            Hosts hosts = Hosts::kUnknown);
 
   MPI_Comm handle() const { return handle_; }
+  /// [collective the first time, then local] Ranks of this one's host.
+  int ranks_on_host() const;
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
@@ -68,6 +70,7 @@ class MpiCommunicator final : public Communicator {
   int size_ = 1;
   std::int64_t chunk_;
   mutable Hosts hosts_;
+  mutable int ranks_on_host_ = 0;
 };
 
 /// The MPI communicator under `communicator`; std::invalid_argument when it is not MPI's.

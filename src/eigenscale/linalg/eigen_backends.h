@@ -20,6 +20,9 @@ struct LocalEigenpairs {
 /// (n x n, column-major) is destroyed. Throws NumericalError.
 LocalEigenpairs lapack_eigen(torch::Tensor matrix, EigenRange range);
 
+/// [local] How many pairs of an n x n matrix it returns: those of `range`, or all.
+std::int64_t lapack_pairs(std::int64_t n, EigenRange range);
+
 /// [local] The same without dsyevd, whose work space grows with n^2, for any range.
 LocalEigenpairs lapack_eigen_tridiagonal(torch::Tensor matrix, EigenRange range);
 

@@ -160,11 +160,16 @@ LocalEigenpairs lapack_eigen_tridiagonal(torch::Tensor matrix, EigenRange range)
   return {values, vectors};
 }
 
+std::int64_t lapack_pairs(std::int64_t n, EigenRange range) {
+  const bool all = n < 3 || range.kind == EigenRange::Kind::kAll || 2 * range.count > n;
+  return all ? n : range.count;
+}
+
 LocalEigenpairs lapack_eigen(torch::Tensor matrix, EigenRange range) {
   // From here on dsyevd's work space, 2 n^2 + 6 n + 1 numbers, cannot be counted in 32 bits.
   constexpr std::int64_t kTooLarge = 32766;
   const std::int64_t n = matrix.size(0);
-  const bool all = n < 3 || range.kind == EigenRange::Kind::kAll || 2 * range.count > n;
+  const bool all = lapack_pairs(n, range) == n;
   if (all && n < kTooLarge) {
     return all_pairs(matrix);
   }

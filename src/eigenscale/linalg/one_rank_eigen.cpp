@@ -62,7 +62,7 @@ DistributedEigenpairs one_rank_eigen(DistributedMatrix matrix, EigenRange range)
       std::rethrow_exception(failure);
     }
   });
-  const std::int64_t found = all_reduce(all, first ? pairs.values.size(0) : 0, ReduceOp::kMax);
+  const std::int64_t found = lapack_pairs(n, range);
   auto values = first ? pairs.values.contiguous() : torch::empty({found}, torch::kFloat64);
   all.broadcast(values, 0);
   const BlockCyclicLayout layout{n, found, n, found, grid};

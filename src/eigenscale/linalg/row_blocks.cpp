@@ -5,15 +5,11 @@
 #include "eigenscale/linalg/redistribute.h"
 
 namespace eigenscale {
-namespace {
 
-/// The block-cyclic name of a cut into contiguous row blocks: a P x 1 grid.
 BlockCyclicLayout row_layout(const BlockCyclicLayout& other, const RowPartition& partition) {
   return {partition.rows(), other.columns, partition.block(),
           std::max<std::int64_t>(1, other.columns), other.grid->as_column()};
 }
-
-}  // namespace
 
 DistributedMatrix from_row_blocks(const torch::Tensor& own_rows, const RowPartition& partition,
                                   const BlockCyclicLayout& target) {

@@ -6,12 +6,12 @@
 #include <stdexcept>
 #include <utility>
 
-#include "eigenscale/comm/agreement.h"
 #include "eigenscale/comm/device_transfer.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/core/row_partition.h"
 #include "eigenscale/core/trace.h"
 #include "eigenscale/linalg/eigen_backends.h"
+#include "eigenscale/linalg/eigenvector_rows.h"
 #include "eigenscale/linalg/products.h"
 #include "eigenscale/linalg/redistribute.h"
 #include "eigenscale/linalg/row_blocks.h"
@@ -21,10 +21,10 @@ namespace {
 
 using Kind = EigenRange::Kind;
 
-/// Values in any order and the own rows of their vectors.
+/// Values in any order and the own rows of their vectors, column-major.
 struct Pairs {
   torch::Tensor values;
-  torch::Tensor rows;
+  torch::Tensor vectors;
 };
 
 BlockCyclicLayout square_blocks(const BlockCyclicLayout& layout) {
@@ -37,9 +37,6 @@ BlockCyclicLayout square_blocks(const BlockCyclicLayout& layout) {
 /// [collective]
 EigenSolver choose(const BlockCyclicLayout& layout, EigenRange range, bool one_rank) {
   const int ranks = layout.grid->all().size();
-  if (ranks == 1) {
-    return EigenSolver::kLapack;
-  }
   const auto n = static_cast<double>(layout.rows);
   const double share = range.kind == Kind::kAll ? 1 : static_cast<double>(range.count) / n;
   if (one_rank && one_rank_is_faster(layout.rows, ranks) && one_rank_can_solve(layout)) {
@@ -63,9 +60,10 @@ DistributedMatrix leading_columns(const DistributedMatrix& matrix, std::int64_t 
 }
 
 /// A power of two that brings the entry of largest magnitude, `largest`, near 1: backends compare
-/// with absolute bounds and square what they are given. 1 for a matrix of zeros.
+/// with absolute bounds and square what they are given. 1 where it is not far from there.
 double power_of_two_for(double largest) {
-  if (largest == 0) {
+  constexpr double kFar = 1 << 20;
+  if (largest == 0 || (largest < kFar && largest > 1 / kFar)) {
     return 1;
   }
   int exponent = 0;
@@ -76,15 +74,23 @@ double power_of_two_for(double largest) {
 
 /// A copy of `matrix` times `factor`, for a backend to destroy.
 DistributedMatrix scaled(const DistributedMatrix& matrix, double factor) {
-  // Column-major again, and written once.
-  return {matrix.layout(), matrix.local().t().mul(factor).contiguous().t()};
+  auto copy = matrix.clone();
+  if (factor != 1) {
+    copy.local().mul_(factor);
+  }
+  return copy;
+}
+
+/// The rows of `partition`, column-major.
+torch::Tensor own_rows(const DistributedMatrix& vectors, const RowPartition& partition) {
+  return redistribute(vectors, row_layout(vectors.layout(), partition)).local();
 }
 
 /// `count` smallest pairs by ELPA, with the own rows of the vectors.
 Pairs elpa_smallest(DistributedMatrix matrix, std::int64_t count, bool two_stage,
                     const RowPartition& partition) {
   const auto pairs = elpa_eigen(std::move(matrix), count, two_stage);
-  return {pairs.values, to_row_blocks(leading_columns(pairs.vectors, count), partition)};
+  return {pairs.values, own_rows(leading_columns(pairs.vectors, count), partition)};
 }
 
 /// `count` largest pairs: the smallest of -A.
@@ -110,10 +116,10 @@ Pairs elpa_both_ends(const DistributedMatrix& matrix, double factor, std::int64_
     const auto projector = multiply(vectors, vectors, false, true);
     lifted.local().add_(projector.local(), lift);
   }
-  const auto rows = to_row_blocks(vectors, partition);
+  const auto rows = own_rows(vectors, partition);
   high.vectors = {};
   const auto low = elpa_smallest(std::move(lifted), count, two_stage, partition);
-  return {torch::cat({low.values, high.values}), torch::cat({low.rows, rows}, 1)};
+  return {torch::cat({low.values, high.values}), torch::cat({low.vectors.t(), rows.t()}).t()};
 }
 
 Pairs solve_elpa(const DistributedMatrix& matrix, double factor, EigenRange range, bool two_stage,
@@ -135,58 +141,84 @@ Pairs solve_elpa(const DistributedMatrix& matrix, double factor, EigenRange rang
   }
 }
 
-/// The pairs of `factor` times the matrix.
+/// The pairs of `factor` times the matrix, by all ranks.
 Pairs solve(const DistributedMatrix& matrix, double factor, EigenRange range, EigenSolver solver) {
   const auto& layout = matrix.layout();
   const RowPartition partition(layout.rows, layout.grid->all().size());
   switch (solver) {
-    case EigenSolver::kLapack: {
-      if (layout.grid->all().size() > 1) {
-        const auto pairs = one_rank_eigen(scaled(matrix, factor), range);
-        return {pairs.values, to_row_blocks(pairs.vectors, partition)};
-      }
-      const auto pairs = lapack_eigen(scaled(matrix, factor).local(), range);
-      return {pairs.values, pairs.vectors};
-    }
     case EigenSolver::kElpaOneStage:
       return solve_elpa(matrix, factor, range, false, partition);
     case EigenSolver::kElpaTwoStage:
       return solve_elpa(matrix, factor, range, true, partition);
     default: {
       const auto pairs = scalapack_eigen(scaled(matrix, factor));
-      return {pairs.values, to_row_blocks(pairs.vectors, partition)};
+      return {pairs.values, own_rows(pairs.vectors, partition)};
     }
   }
 }
 
-/// The wanted pairs in the wanted order, out of at least those.
-Pairs select(const Pairs& pairs, EigenRange range, std::int64_t n) {
-  const auto keys = range.kind == Kind::kLargestMagnitude ? pairs.values.abs() : pairs.values;
-  auto order = std::get<1>(keys.sort(true, 0, range.kind != Kind::kSmallest));
-  order = order.narrow(0, 0, range.kind == Kind::kAll ? n : range.count);
-  // Along the direction in which memory runs; LAPACK's vectors are column-major.
-  const auto& rows = pairs.rows;
-  return {pairs.values.index_select(0, order),
-          rows.is_contiguous() ? rows.index_select(1, order)
-                               : rows.t().index_select(0, order).t().contiguous()};
+/// The places of the wanted pairs, in the wanted order, among at least those.
+torch::Tensor wanted(const torch::Tensor& values, EigenRange range, std::int64_t n) {
+  const auto keys = range.kind == Kind::kLargestMagnitude ? values.abs() : values;
+  const auto order = std::get<1>(keys.sort(true, 0, range.kind != Kind::kSmallest));
+  return order.narrow(0, 0, range.kind == Kind::kAll ? n : range.count).contiguous();
 }
 
-/// Makes the entry of largest magnitude of every vector positive. `all` is null for whole vectors.
-void fix_signs(const Communicator* all, torch::Tensor rows) {
-  const std::int64_t count = rows.size(1);
-  auto high = torch::zeros({count}, rows.options());
-  auto low = torch::zeros({count}, rows.options());
-  if (rows.size(0) > 0) {
-    high = rows.amax(0);
-    low = -rows.amin(0);
+/// Of a matrix whose entry of largest magnitude is `largest`; `agreed` when all ranks know it.
+void require_finite(double largest, std::int64_t n, bool agreed) {
+  if (std::isfinite(largest)) {
+    return;
   }
-  auto both = torch::stack({high, low});
-  if (all != nullptr) {
-    all->all_reduce(both, ReduceOp::kMax);
+  const auto message =
+      "an eigenproblem of size " + std::to_string(n) + " has entries that are not finite";
+  if (agreed) {
+    throw Error(ExitCode::kNumerical, message, true);
   }
-  // Entries that are equal but for sign and rounding leave the sign as it is.
-  rows.mul_(torch::where(both[0] < both[1] * (1 - 1e-10), -torch::ones_like(high),
-                         torch::ones_like(high)));
+  throw NumericalError(message);
+}
+
+/// [local] Values and vectors of a matrix that this rank has whole, by LAPACK. `agreed`: there is
+/// no other rank.
+void solve_here(EigenDecomposition& result, const torch::Tensor& matrix, EigenRange range,
+                bool agreed) {
+  const std::int64_t n = matrix.size(0);
+  auto copy = empty_column_major(n, n, torch::kFloat64);
+  const double largest = copy_with_largest(copy, matrix);
+  require_finite(largest, n, agreed);
+  const double factor = power_of_two_for(largest);
+  if (factor != 1) {
+    copy.mul_(factor);
+  }
+  const bool none = range.kind != Kind::kAll && range.count == 0;
+  const auto pairs = lapack_eigen(copy, none ? EigenRange::all() : range);
+  const auto order = wanted(pairs.values, range, n);
+  result.values = pairs.values.index_select(0, order).div_(factor);
+  result.vectors = torch::empty({n, order.size(0)}, torch::kFloat64);
+  fill_rows(result.vectors, pairs.vectors, order, signs_by(column_extremes(pairs.vectors, order)));
+}
+
+/// [collective] The same of a matrix of several ranks, or by other solvers.
+void solve_on_all(EigenDecomposition& result, const DistributedMatrix& matrix, double factor,
+                  EigenRange range, EigenSolver solver) {
+  const auto& layout = matrix.layout();
+  const Communicator& all = layout.grid->all();
+  if (solver == EigenSolver::kLapack && all.size() > 1) {
+    const auto pairs = one_rank_eigen(factor == 1 ? matrix : scaled(matrix, factor), range);
+    const auto order = wanted(pairs.values, range, layout.rows);
+    result.values = pairs.values.index_select(0, order);
+    result.vectors =
+        dealt_rows(all, RowPartition(layout.rows, all.size()), pairs.vectors.local(), order);
+    return;
+  }
+  const auto pairs = solve(matrix, factor, range, solver);
+  // Backends compute the values on every rank alike, but "alike" is rank 0's.
+  all.broadcast(pairs.values, 0);
+  const auto order = wanted(pairs.values, range, layout.rows);
+  auto extremes = column_extremes(pairs.vectors, order);
+  all.all_reduce(extremes, ReduceOp::kMax);
+  result.values = pairs.values.index_select(0, order);
+  result.vectors = torch::empty({pairs.vectors.size(0), order.size(0)}, torch::kFloat64);
+  fill_rows(result.vectors, pairs.vectors, order, signs_by(extremes));
 }
 
 std::string name_of(EigenSolver solver) {
@@ -205,13 +237,8 @@ std::string name_of(EigenSolver solver) {
 }
 
 /// [collective] max |a| over the tensors of all ranks.
-double largest_magnitude(const Communicator& all, const torch::Tensor& values) {
-  double own = 0;
-  if (values.numel() > 0) {
-    const auto [low, high] = torch::aminmax(values);
-    own = std::max(-low.item<double>(), high.item<double>());
-  }
-  return all_reduce(all, own, ReduceOp::kMax);
+double largest_of_all(const Communicator& all, const torch::Tensor& values) {
+  return all_reduce(all, largest_magnitude(values), ReduceOp::kMax);
 }
 
 void verify(const DistributedMatrix& matrix, EigenDecomposition& result) {
@@ -231,7 +258,7 @@ void verify(const DistributedMatrix& matrix, EigenDecomposition& result) {
   }
   product.sub_(result.vectors * result.values);
   result.residual =
-      largest_magnitude(all, product) / std::max(largest_magnitude(all, result.values), 1e-300);
+      largest_of_all(all, product) / std::max(largest_of_all(all, result.values), 1e-300);
   // Orthogonality block by block of columns: count x 64 numbers at a time.
   const std::int64_t count = result.values.size(0);
   for (std::int64_t first = 0; first < count; first += 64) {
@@ -240,15 +267,6 @@ void verify(const DistributedMatrix& matrix, EigenDecomposition& result) {
     all.all_reduce(gram);
     gram.narrow(0, first, width).diagonal().sub_(1);
     result.orthogonality = std::max(result.orthogonality, gram.abs().max().item<double>());
-  }
-}
-
-void require_finite(const torch::Tensor& entries, std::int64_t n) {
-  // A sum of magnitudes overflows only where a residual would, too.
-  if (entries.numel() > 0 &&
-      !std::isfinite(number_of(entries.norm(1), "eigenproblems").toDouble())) {
-    throw NumericalError("an eigenproblem of size " + std::to_string(n) +
-                         " has entries that are not finite");
   }
 }
 
@@ -273,29 +291,26 @@ EigenDecomposition cusolver_eigen(const torch::Tensor& matrix, std::int64_t coun
 EigenDecomposition symmetric_eigen(const torch::Tensor& matrix, std::int64_t leading) {
   const std::int64_t n = matrix.size(0);
   const std::int64_t count = leading < 0 ? n : std::min(leading, n);
-  require_finite(matrix, n);
-  const double factor =
-      power_of_two_for(n > 0 ? number_of(matrix.abs().max(), "eigenproblems").toDouble() : 0);
   if (lies_on_device(matrix)) {
     const auto device = device_holding(matrix);
-    auto result = n < kSmallestOnDevice ? symmetric_eigen(on_host(matrix, "eigenproblems"), leading)
-                                        : cusolver_eigen(matrix * factor, count);
-    result.values = moved_to(result.values, device, "eigenproblems");
-    result.vectors = moved_to(result.vectors, device, "eigenproblems");
-    if (n >= kSmallestOnDevice) {
-      result.values.div_(factor);
-      fix_signs(nullptr, result.vectors);
+    if (n < kSmallestOnDevice) {
+      auto result = symmetric_eigen(on_host(matrix, "eigenproblems"), leading);
+      result.values = moved_to(result.values, device, "eigenproblems");
+      result.vectors = moved_to(result.vectors, device, "eigenproblems");
+      return result;
     }
+    // The largest magnitude is not finite where any entry is not.
+    const double largest = number_of(matrix.abs().max(), "eigenproblems").toDouble();
+    require_finite(largest, n, false);
+    const double factor = power_of_two_for(largest);
+    auto result = cusolver_eigen(matrix * factor, count);
+    result.values.div_(factor);
+    const auto extremes = torch::stack({result.vectors.amax(0), -result.vectors.amin(0)});
+    result.vectors.mul_(signs_by(extremes));
     return result;
   }
-  auto copy = empty_column_major(n, n, torch::kFloat64);
-  copy.copy_(matrix);
-  const auto range = count < n && count > 0 ? EigenRange::largest(count) : EigenRange::all();
-  const auto pairs = lapack_eigen(copy.mul_(factor), range);
   EigenDecomposition result;
-  result.values = pairs.values.flip(0).narrow(0, 0, count).div_(factor);
-  result.vectors = pairs.vectors.flip(1).narrow(1, 0, count).contiguous();
-  fix_signs(nullptr, result.vectors);
+  solve_here(result, matrix, EigenRange::largest(count), false);
   result.solver = name_of(EigenSolver::kLapack) + ", n = " + std::to_string(n);
   return result;
 }
@@ -309,21 +324,25 @@ EigenDecomposition symmetric_eigen(const DistributedMatrix& matrix, EigenRange r
   if (n == 0 || matrix.layout().columns != n || (range.kind != Kind::kAll && range.count == 0)) {
     throw std::invalid_argument("an eigenproblem without eigenvalues");
   }
-  on_all_ranks(all, [&] { require_finite(matrix.local(), n); });
   const auto layout = square_blocks(matrix.layout());
-  const auto square = layout == matrix.layout() ? matrix : redistribute(matrix, layout);
-  const EigenSolver solver = options.solver == EigenSolver::kAutomatic
-                                 ? choose(layout, range, options.one_rank)
-                                 : options.solver;
-  const double factor = power_of_two_for(largest_magnitude(all, matrix.local()));
-  const auto pairs = select(solve(square, factor, range, solver), range, n);
-
+  EigenSolver solver = options.solver;
+  if (solver == EigenSolver::kAutomatic && all.size() == 1) {
+    solver = EigenSolver::kLapack;
+  }
   EigenDecomposition result;
-  result.values = pairs.values.div(factor);
-  result.vectors = pairs.rows;
-  // Backends compute the values on every rank alike, but "alike" is rank 0's.
-  all.broadcast(result.values, 0);
-  fix_signs(&all, result.vectors);
+  if (solver == EigenSolver::kLapack && all.size() == 1) {
+    solve_here(result, matrix.local(), range, true);
+  } else {
+    const double largest = largest_of_all(all, matrix.local());
+    require_finite(largest, n, true);
+    if (solver == EigenSolver::kAutomatic) {
+      solver = choose(layout, range, options.one_rank);
+    }
+    const double factor = power_of_two_for(largest);
+    const auto square = layout == matrix.layout() ? matrix : redistribute(matrix, layout);
+    solve_on_all(result, square, factor, range, solver);
+    result.values.div_(factor);
+  }
   const bool alone = solver == EigenSolver::kLapack && all.size() > 1;
   result.solver = name_of(solver) + (alone ? " on one rank" : "") + ", n = " + std::to_string(n) +
                   ", " + std::to_string(result.values.size(0)) + " vectors, grid " +

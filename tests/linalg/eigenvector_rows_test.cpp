@@ -1,0 +1,85 @@
+#include "eigenscale/linalg/eigenvector_rows.h"
+
+#include <limits>
+
+#include "eigenscale/linalg/distributed_matrix.h"
+#include "linalg_test_support.h"
+
+namespace eigenscale {
+namespace {
+
+using test::world;
+
+/// Column-major.
+torch::Tensor vectors(std::int64_t rows, std::int64_t columns) {
+  auto result = empty_column_major(rows, columns, torch::kFloat64);
+  return result.copy_(test::random_matrix(rows, columns, 11));
+}
+
+/// What is to become of them.
+torch::Tensor ordered(const torch::Tensor& vectors, const torch::Tensor& order) {
+  const auto chosen = vectors.index_select(1, order);
+  const auto largest = chosen.gather(0, chosen.abs().argmax(0, true));
+  return (chosen * largest.sign()).contiguous();
+}
+
+TEST(LargestMagnitude, LooksAtEveryEntry) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  EXPECT_EQ(largest_magnitude(torch::empty({0, 4}, torch::kFloat64)), 0);
+  for (const std::int64_t rows : {1, 7, 8, 21}) {
+    auto matrix = vectors(rows, 5);
+    // A part of it: what lies between its columns is not looked at.
+    matrix[0][4] = kInfinity;
+    const auto part = matrix.narrow(1, 0, 4);
+    EXPECT_EQ(largest_magnitude(part), part.abs().max().item<double>());
+    for (const auto& from : {part, part.contiguous()}) {
+      auto copy = empty_column_major(rows, 4, torch::kFloat64);
+      EXPECT_EQ(copy_with_largest(copy, from), largest_magnitude(part));
+      EXPECT_TRUE(copy.equal(part));
+    }
+    for (std::int64_t i = 0; i < rows; ++i) {
+      auto copy = vectors(rows, 5);
+      copy[i][3] = -1e300;
+      EXPECT_EQ(largest_magnitude(copy), 1e300);
+      EXPECT_EQ(largest_magnitude(copy.t()), 1e300);
+      for (const double value : {kInfinity, -kInfinity, std::nan("")}) {
+        copy[i][3] = value;
+        EXPECT_EQ(largest_magnitude(copy), kInfinity);
+      }
+    }
+  }
+}
+
+TEST(EigenvectorRows, AreOrderedAndSigned) {
+  for (const auto& [rows, columns] :
+       std::vector<std::pair<std::int64_t, std::int64_t>>{{1, 1}, {3, 50}, {130, 37}, {64, 16}}) {
+    const auto found = vectors(rows, columns);
+    const auto order = torch::arange(columns - 1, -1, -2, torch::kInt64);
+    auto result = torch::empty({rows, order.size(0)}, torch::kFloat64);
+    fill_rows(result, found, order, signs_by(column_extremes(found, order)));
+    EXPECT_TRUE(result.equal(ordered(found, order)));
+  }
+  EXPECT_TRUE(column_extremes(vectors(0, 3), torch::arange(3))
+                  .equal(torch::zeros({2, 3}, torch::kFloat64)));
+}
+
+TEST(EigenvectorRows, OfOneEntryButForSignAndRoundingKeepTheirs) {
+  const auto extremes =
+      torch::tensor({{1.0, 1.0, 1.0}, {1 + 1e-12, 1 + 1e-9, 0.5}}, torch::kFloat64);
+  EXPECT_TRUE(signs_by(extremes).equal(torch::tensor({1.0, -1.0, 1.0}, torch::kFloat64)));
+}
+
+TEST(EigenvectorRows, AreDealtOutFromTheFirstRank) {
+  for (const std::int64_t rows : {1, 10, 101}) {  // some ranks own none
+    const RowPartition partition(rows, world().size());
+    const auto whole = vectors(rows, 23);
+    const auto order = torch::tensor({22, 0, 7}, torch::kInt64);
+    const auto own = partition.range(world().rank());
+    const auto found =
+        dealt_rows(world(), partition, world().rank() == 0 ? whole : torch::Tensor(), order);
+    EXPECT_TRUE(found.equal(ordered(whole, order).narrow(0, own.begin, own.size())));
+  }
+}
+
+}  // namespace
+}  // namespace eigenscale
