@@ -82,6 +82,17 @@ TEST(Gram, EqualsTheDenseProduct) {
   }
 }
 
+TEST(Gram, OfRowsIsWidenedBlockByBlock) {
+  // Several panels of the sum, and more rows than are multiplied at a time.
+  const auto x = test::random_matrix(1300, 1100, 6).to(torch::kFloat32);
+  const auto wide = x.to(torch::kFloat64);
+  auto sum = torch::full({1100, 1100}, 3.0, torch::kFloat64);
+  add_widened_gram_of_rows(sum, x);
+  const auto error = (sum - 3 - wide.t().matmul(wide)).tril().abs();
+  EXPECT_TRUE((error <= 6.2e-5 * wide.abs().t().matmul(wide.abs())).all().item<bool>());
+  EXPECT_TRUE(sum.triu(1).equal(torch::full_like(sum, 3).triu(1)));
+}
+
 TEST(SingularValues, EqualThoseOfTheDenseMatrix) {
   for (const auto& [rows, columns] :
        std::vector<std::pair<std::int64_t, std::int64_t>>{{20, 5}, {6, 15}, {1, 4}}) {

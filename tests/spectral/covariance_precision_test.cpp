@@ -32,8 +32,8 @@ struct Sums {
     exact = exact_rows.t().matmul(exact_rows) / static_cast<double>(samples);
   }
 
-  DistributedMatrix covariance(torch::ScalarType products) const {
-    GramAccumulator sum(grid, kFeatures, products);
+  DistributedMatrix covariance(torch::ScalarType products, bool whole = false) const {
+    GramAccumulator sum(grid, test::world(), kFeatures, products, whole);
     // As often on every rank, of ragged pieces.
     for (std::int64_t first = 0; first < samples; first += 700) {
       const auto begin = std::min(first, rows_of_rank.size(0));
@@ -70,21 +70,32 @@ double largest_on_all(const torch::Tensor& values) {
 TEST(CovariancePrecision, SinglePrecisionKeepsItsBound) {
   const Sums sums(1e6);
   const auto deviations = sums.exact.diagonal().sqrt();
-  const auto single = sums.covariance(torch::kFloat32);
-  const auto error = (single.local() - sums.own_part(sums.exact, single)) /
-                     sums.own_part(torch::outer(deviations, deviations), single);
-  // linalg/gram.h for the products; two roundings of a centred float on either side.
-  constexpr double kUnit = 0x1p-24;
-  EXPECT_LT(largest_on_all(error), (kSingleProducts + 4) * kUnit / (1 - kSingleProducts * kUnit));
-  // What is seen: roundings are random, (b / 3) u / sqrt(N) of positive sums, and five of it.
-  EXPECT_LT(largest_on_all(error), 5 * kSingleProducts * kUnit / 3 / std::sqrt(kSamples));
-  EXPECT_GT(largest_on_all(error), 1e-12);  // it is single precision
+  const auto relative_error = [&](const DistributedMatrix& covariance) {
+    return largest_on_all((covariance.local() - sums.own_part(sums.exact, covariance)) /
+                          sums.own_part(torch::outer(deviations, deviations), covariance));
+  };
+  for (const bool whole : {false, true}) {
+    SCOPED_TRACE(whole);
+    const double error = relative_error(sums.covariance(torch::kFloat32, whole));
+    // linalg/gram.h for the products; two roundings of a centred float on either side.
+    constexpr double kUnit = 0x1p-24;
+    EXPECT_LT(error, (kSingleProducts + 4) * kUnit / (1 - kSingleProducts * kUnit));
+    // What is seen: roundings are random, (b / 3) u / sqrt(N) of positive sums, and five of it.
+    EXPECT_LT(error, 5 * kSingleProducts * kUnit / 3 / std::sqrt(kSamples));
+    EXPECT_GT(error, 1e-12);  // it is single precision
+    // Of floats that were centred in single precision: an error of 2^-24 in each factor, averaged.
+    EXPECT_LT(relative_error(sums.covariance(torch::kFloat64, whole)), 4 * kUnit);
+  }
+}
 
-  const auto wide = sums.covariance(torch::kFloat64);
-  const auto rounding = (wide.local() - sums.own_part(sums.exact, wide)) /
-                        sums.own_part(torch::outer(deviations, deviations), wide);
-  // Of floats that were centred in single precision: an error of 2^-24 in each factor, averaged.
-  EXPECT_LT(largest_on_all(rounding), 4 * kUnit);
+TEST(CovariancePrecision, SumsOfAllKindsAreOne) {
+  const Sums sums(100);
+  const auto blocks = sums.covariance(torch::kFloat64);
+  const auto whole = sums.covariance(torch::kFloat64, true);
+  const double largest = sums.exact.abs().max().item<double>();
+  // As many roundings as there are samples, which partly cancel.
+  EXPECT_LT(largest_on_all(whole.local() - blocks.local()), 1e-13 * largest);
+  EXPECT_TRUE(whole.local().equal(sums.covariance(torch::kFloat64, true).local()));
 }
 
 TEST(CovariancePrecision, TheErrorIsEstimated) {

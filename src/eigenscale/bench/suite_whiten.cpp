@@ -26,7 +26,8 @@ struct WhitenProblem {
 
   DistributedMatrix sum_products(const torch::Tensor& of,
                                  torch::ScalarType products = torch::kFloat64) const {
-    GramAccumulator sum(grid, features, products);
+    GramAccumulator sum(grid, grid->all(), features, products,
+                        sums_whole(samples, features, grid->all().size()));
     sum.add(of);
     auto result = sum.take_sum();
     result.local().div_(static_cast<double>(samples));

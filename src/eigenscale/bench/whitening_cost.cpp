@@ -4,6 +4,7 @@
 
 #include "eigenscale/linalg/gram.h"
 #include "eigenscale/linalg/process_grid.h"
+#include "eigenscale/spectral/streamed_covariance.h"
 #include "eigenscale/spectral/whitening_fit.h"
 #include "eigenscale/spectral/whitening_rows.h"
 
@@ -130,9 +131,17 @@ PhaseCost whitening_covariance_cost(const WhiteningProblem& problem) {
   cost.flop = rows * d * d;
   cost.read = rows * d * value;
   cost.memory = 2 * kDouble * d * d / real(shares.ranks) + 4 * piece_bytes(problem);
-  add_sum(cost, shares, kAgreement, 2 * real(shares.pieces));  // read; the longest piece
-  add_sum(cost, shares, kAgreement);                           // the trace
-  if (shares.ranks > 1) {
+  add_sum(cost, shares, kAgreement, real(shares.pieces));  // read
+  add_sum(cost, shares, kAgreement);                       // the trace
+  const bool whole = sums_whole(problem.samples, problem.features, problem.ranks);
+  if (whole && shares.ranks > 1) {
+    const double own = kDouble * d * real(ceil_divide(problem.features, shares.ranks));
+    cost.memory = kDouble * d * d + 2 * own + 4 * piece_bytes(problem);
+    add_exchange(cost, shares, kDouble * d * d, real(shares.ranks));  // summed, each on its rank
+    add_exchange(cost, shares, own);                                  // to the grid
+    add_mirror(cost, problem);
+  } else if (shares.ranks > 1) {
+    add_sum(cost, shares, kAgreement, real(shares.pieces));  // the longest piece
     const std::int64_t last = shares.samples - (shares.pieces - 1) * problem.piece_rows;
     const auto travelling = [&](std::int64_t piece) {
       return shares.travelling(piece * shares.rows, problem.value_bytes);
@@ -141,7 +150,7 @@ PhaseCost whitening_covariance_cost(const WhiteningProblem& problem) {
     add_gram(cost, problem, rows * real(shares.ranks), value);
     add_mirror(cost, problem);
   }
-  if (shares.rows > 1) {
+  if (!whole && shares.rows > 1) {
     add_exchange(cost, shares, rows * d * value, real(shares.pieces));  // rows to the grid
   }
   if (problem.value_bytes == 4) {  // the probe of its precision, in four directions

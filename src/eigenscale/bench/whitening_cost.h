@@ -25,8 +25,9 @@ std::int64_t whitening_piece_rows(std::int64_t features, std::int64_t value_byte
 /// [local] Means and constant features: a pass over the rows.
 PhaseCost whitening_mean_cost(const WhiteningProblem& problem);
 
-/// [local] The covariance, summed block-cyclically: a pass over the rows. In single precision also
-/// the probe of what that cost; not the question whether it is definite, which few data pose.
+/// [local] The covariance, summed block-cyclically or by every rank whole: a pass over the rows. In
+/// single precision also the probe of what that cost; not the question whether it is definite,
+/// which few data pose.
 PhaseCost whitening_covariance_cost(const WhiteningProblem& problem);
 
 /// [local] Its eigenpairs and the transform. ELPA's own messages are in no count.

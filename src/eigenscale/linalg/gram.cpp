@@ -167,21 +167,6 @@ void add_gram(const torch::Tensor& sum, const torch::Tensor& x) {
   }
 }
 
-void add_gram_of_rows(const torch::Tensor& sum, const torch::Tensor& x) {
-  const int n = static_cast<int>(x.size(1));
-  const int k = static_cast<int>(x.size(0));
-  if (n == 0 || k == 0) {
-    return;
-  }
-  if (x.scalar_type() == torch::kFloat64) {
-    const double one = 1;
-    dsyrk_("U", "N", &n, &k, &one, x.data_ptr<double>(), &n, &one, sum.data_ptr<double>(), &n);
-  } else {
-    const float one = 1;
-    ssyrk_("U", "N", &n, &k, &one, x.data_ptr<float>(), &n, &one, sum.data_ptr<float>(), &n);
-  }
-}
-
 void mirror_lower(const torch::Tensor& matrix) {
   constexpr std::int64_t kBlock = 256;
   const std::int64_t n = matrix.size(0);

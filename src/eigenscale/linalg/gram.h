@@ -16,6 +16,11 @@ void add_gram(const torch::Tensor& sum, const torch::Tensor& x);
 /// [local] Adds X^T X to the lower triangle of `sum` (n x n) for the k rows of X (k x n), as above.
 void add_gram_of_rows(const torch::Tensor& sum, const torch::Tensor& x);
 
+/// [local] The same into doubles, whatever the rows are (contiguous): of floats, the products of at
+/// most kSingleProducts rows at a time are in single precision and added in double, with the bound
+/// below.
+void add_widened_gram_of_rows(const torch::Tensor& sum, const torch::Tensor& x);
+
 /// [local] Copies the lower triangle of a square matrix over the upper one.
 void mirror_lower(const torch::Tensor& matrix);
 

@@ -12,6 +12,45 @@ namespace eigenscale {
 namespace {
 
 constexpr std::int64_t kCachedNumbers = 1 << 17;
+constexpr std::int64_t kMostWhole = 4096;
+
+/// Adds the sums, and widens the bounds, of n x `width` numbers that are `stride` apart.
+template <typename Value>
+void add_moments(const Value* rows, std::int64_t n, std::int64_t stride, std::int64_t width,
+                 double* sum, double* high, double* low) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    const Value* row = rows + i * stride;
+    for (std::int64_t j = 0; j < width; ++j) {
+      const auto value = static_cast<double>(row[j]);
+      sum[j] += value;
+      high[j] = value > high[j] ? value : high[j];
+      low[j] = value < low[j] ? value : low[j];
+    }
+  }
+}
+
+/// The same of rows on the host, of floats or doubles, in one look at them.
+void add_moments(const torch::Tensor& rows, const torch::Tensor& sum, const torch::Tensor& high,
+                 const torch::Tensor& low) {
+  constexpr std::int64_t kFeatures = 512;  // whose moments stay in the first cache
+  auto of_piece = torch::zeros_like(sum);  // sums of sums round less
+  at::parallel_for(0, rows.size(1), kFeatures, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t first = begin; first < end; first += kFeatures) {
+      const std::int64_t width = std::min(kFeatures, end - first);
+      const auto add = [&](const auto* values) {
+        add_moments(values + first, rows.size(0), rows.stride(0), width,
+                    of_piece.data_ptr<double>() + first, high.data_ptr<double>() + first,
+                    low.data_ptr<double>() + first);
+      };
+      if (rows.scalar_type() == torch::kFloat64) {
+        add(rows.data_ptr<double>());
+      } else {
+        add(rows.data_ptr<float>());
+      }
+    }
+  });
+  sum.add_(of_piece);
+}
 
 }  // namespace
 
@@ -23,6 +62,10 @@ FeatureMoments feature_moments(const Placement& placement, const RowStream& stre
   auto smallest = -largest;
   stream.for_each_piece([&](const RowPiece& piece) {
     if (piece.rows.size(0) == 0) {
+      return;
+    }
+    if (!placement.on_device()) {
+      add_moments(piece.rows.contiguous(), sum, largest, smallest);
       return;
     }
     // So many features at a time that the second and the third look find them in the cache.
@@ -45,6 +88,11 @@ FeatureMoments feature_moments(const Placement& placement, const RowStream& stre
           constant.item<std::int64_t>()};
 }
 
+bool sums_whole(std::int64_t rows, std::int64_t features, std::int64_t ranks) {
+  return ranks == 1 ||
+         (features <= kMostWhole && rows >= 2 * features && rows >= kSingleProducts * ranks);
+}
+
 BlockCyclicLayout feature_layout(std::int64_t rows, std::int64_t columns,
                                  std::shared_ptr<const ProcessGrid> grid) {
   return {rows, columns, block_size(rows, *grid), block_size(columns, *grid), std::move(grid)};
@@ -56,10 +104,13 @@ GramAccumulator::GramAccumulator(std::shared_ptr<const ProcessGrid> grid, std::i
 
 GramAccumulator::GramAccumulator(std::shared_ptr<const ProcessGrid> grid,
                                  const Placement& placement, std::int64_t features,
-                                 torch::ScalarType products)
+                                 torch::ScalarType products, bool whole)
     : layout_(feature_layout(features, features, std::move(grid))), products_(products) {
   if (placement.on_device()) {
     on_device_.emplace(placement, features);
+  } else if (whole) {
+    require_indexable({features, features, features, features, layout_.grid});
+    whole_sum_ = torch::zeros({features, features}, torch::kFloat64);
   } else {
     sum_ = DistributedMatrix::zeros(layout_, torch::kFloat64);
   }
@@ -68,6 +119,8 @@ GramAccumulator::GramAccumulator(std::shared_ptr<const ProcessGrid> grid,
 void GramAccumulator::add(const torch::Tensor& rows) {
   if (on_device_) {
     on_device_->add(rows.to(products_));
+  } else if (whole_sum_.defined()) {
+    add_widened_gram_of_rows(whole_sum_, rows.to(products_).contiguous());
   } else {
     add(distribute_samples(layout_.grid, rows.to(products_)));
   }
@@ -80,8 +133,30 @@ DistributedMatrix GramAccumulator::take_sum() {
     const RowPartition partition(layout_.rows, layout_.grid->all().size());
     return from_row_blocks(on_device_->own_rows(), partition, layout_);
   }
+  if (whole_sum_.defined()) {
+    return take_whole_sum();
+  }
   mirror_lower(sum_);
   return std::exchange(sum_, {});
+}
+
+DistributedMatrix GramAccumulator::take_whole_sum() {
+  const Communicator& all = layout_.grid->all();
+  if (all.size() == 1) {
+    mirror_lower(whole_sum_);
+    return {layout_, std::exchange(whole_sum_, {}).t()};  // symmetric: column-major, too
+  }
+  const RowPartition partition(layout_.rows, all.size());
+  for (int rank = 0; rank < all.size(); ++rank) {
+    const auto range = partition.range(rank);
+    all.reduce(whole_sum_.narrow(0, range.begin, range.size()), ReduceOp::kSum, rank);
+  }
+  const auto own = partition.range(all.rank());
+  auto own_rows = whole_sum_.narrow(0, own.begin, own.size()).clone();
+  whole_sum_.reset();
+  auto sum = from_row_blocks(own_rows, partition, layout_);
+  mirror_lower(sum);
+  return sum;
 }
 
 DistributedMatrix distribute_samples(const std::shared_ptr<const ProcessGrid>& grid,

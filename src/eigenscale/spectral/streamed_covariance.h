@@ -19,32 +19,43 @@ struct FeatureMoments {
 /// [collective] One pass over the rows, which lie as `placement` says; the moments are on the host.
 FeatureMoments feature_moments(const Placement& placement, const RowStream& stream);
 
+/// [local] Whether X^T X of N rows of D features is summed sooner by every rank whole, D x D, for
+/// its own rows, than in blocks to which all rows travel: D of at most 4,096, and rows enough, N at
+/// least 2 D and 1,024 a rank. On one rank always.
+bool sums_whole(std::int64_t rows, std::int64_t features, std::int64_t ranks);
+
 /// Sums products of rows that arrive piece by piece from all ranks: X^T X, D x D, in double and
 /// square blocks on a grid, so no rank holds more of D x D than its block (twice while the sum is
-/// taken). Products are in double, too, or in single precision of short blocks (linalg/gram.h has
-/// the bound), which leaves small eigenvalues to rounding: spectral/covariance_precision.h says
-/// when that matters.
+/// taken), or, where that is asked for, D x D for its own rows. Products are in double, too, or in
+/// single precision of short blocks (linalg/gram.h has the bound), which leaves small eigenvalues
+/// to rounding: spectral/covariance_precision.h says when that matters.
 class GramAccumulator {
  public:
   /// `products`: double or float.
   GramAccumulator(std::shared_ptr<const ProcessGrid> grid, std::int64_t features,
                   torch::ScalarType products = torch::kFloat64);
   /// For rows that lie as `placement` says. On a device a rank sums whole rows of X^T X there, and
-  /// brings them to the host at the end.
+  /// brings them to the host at the end. `whole`: on the host every rank sums D x D of its own
+  /// rows.
   GramAccumulator(std::shared_ptr<const ProcessGrid> grid, const Placement& placement,
-                  std::int64_t features, torch::ScalarType products = torch::kFloat64);
+                  std::int64_t features, torch::ScalarType products = torch::kFloat64,
+                  bool whole = false);
 
   /// [collective] This rank's rows, m x D of any floating type; m may differ between ranks.
   void add(const torch::Tensor& rows);
-  /// [collective] What `distribute_samples` returned, multiplied in its own type.
+  /// [collective] What `distribute_samples` returned, multiplied in its own type; not `whole`.
   void add(const DistributedMatrix& samples);
 
   /// [collective] The sum, which the caller owns from now on. Ends the accumulator.
   DistributedMatrix take_sum();
 
  private:
+  /// [collective]
+  DistributedMatrix take_whole_sum();
+
   BlockCyclicLayout layout_;
-  DistributedMatrix sum_;  // its lower triangle; on the host
+  DistributedMatrix sum_;    // its lower triangle; on the host
+  torch::Tensor whole_sum_;  // or D x D of own rows, the same
   std::optional<DeviceGram> on_device_;
   torch::ScalarType products_;
 };

@@ -84,7 +84,8 @@ DistributedMatrix summed_covariance(const Placement& placement, const RowStream&
                                     torch::ScalarType products, CovarianceProbe* probe,
                                     const WhiteningEvents& events) {
   events.phase("covariance");
-  GramAccumulator sum(grid, placement, stream.features(), products);
+  GramAccumulator sum(grid, placement, stream.features(), products,
+                      sums_whole(stream.rows(), stream.features(), grid->all().size()));
   const Centring centring(placement.to_device(mean, "mean"));
   stream.for_each_piece([&](const RowPiece& piece) {
     const auto centred = centring(piece.rows.to(products));

@@ -68,7 +68,7 @@ class WhiteningRun {
       keep_freed_memory();
       require_memory_for_components(stream.features());
     } else {
-      require_memory(world_, stream.features());
+      require_memory(world_, stream.rows(), stream.features());
     }
     // Few rows of processes: on one a rank's samples need not travel.
     const auto [columns, rows] = ProcessGrid::squarest(world_.size());
@@ -310,12 +310,14 @@ class WhiteningRun {
 
 }  // namespace
 
-void require_memory(const Communicator& world, std::int64_t features) {
-  const double matrices =
-      static_cast<double>(kEntryBytes) * std::pow(static_cast<double>(features), 2);
+void require_memory(const Communicator& world, std::int64_t samples, std::int64_t features) {
+  const double entries = std::pow(static_cast<double>(features), 2);
   require_memory(world,
                  MemoryNeed{count_text(features) + " features need", [&](std::int64_t ranks) {
-                              return matrices / static_cast<double>(ranks) +
+                              const double whole = sums_whole(samples, features, ranks) ? 1 : 0;
+                              const auto parts = static_cast<double>(ranks);
+                              return entries * std::max(static_cast<double>(kEntryBytes) / parts,
+                                                        whole * (8 + 16 / parts)) +
                                      static_cast<double>(kWhiteningCopies * kWhiteningPieceBytes);
                             }});
 }

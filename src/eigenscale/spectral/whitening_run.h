@@ -41,8 +41,9 @@ struct WhiteningRunOptions {
 ExitCode run_whitening(const Communicator& world, const RunOptions& run,
                        const WhiteningRunOptions& options);
 
-/// [collective] Throws OptionError (agreed) when matrices of `features` x `features` do not fit
-/// into the memory of these ranks, naming what a rank needs and how many ranks would do.
-void require_memory(const Communicator& world, std::int64_t features);
+/// [collective] Throws OptionError (agreed) when what the covariance of so many samples takes,
+/// matrices of `features` x `features` dealt out or (sums_whole) whole, does not fit into the
+/// memory of these ranks, naming what a rank needs and how many ranks would do.
+void require_memory(const Communicator& world, std::int64_t samples, std::int64_t features);
 
 }  // namespace eigenscale
