@@ -114,8 +114,10 @@ class ClusterOnDevice(on_device.DeviceTest):
         encoder = ("--encoder", "mlp", "--encoder-channels", "12,8", "--pretrain-batch", 64,
                    "--pretrain-epochs", 2, "--no-ablation")
         for ranks in (1, 2):
-            self.pair(*encoder, ranks=ranks, sites=ENCODER)
-        self.pair(*CONVOLUTION, "--no-ablation", sites=ENCODER)
+            summary = self.pair(*encoder, "--whiten-features", 0.5, ranks=ranks, sites=ENCODER)
+            self.assertIn("directions", summary["transfers"]["to_device"])
+        summary = self.pair(*CONVOLUTION, "--no-ablation", sites=ENCODER)
+        self.assertEqual(summary["choices"]["whiten_features"], 0, "too few landmarks a cluster")
 
     def test_through_the_memory_of_the_host(self):
         self.pair(devices=1, sites={direction: {"collectives"} for direction in SITES})
@@ -176,8 +178,8 @@ class ClusterOnDevice(on_device.DeviceTest):
 
     def test_an_encoder_is_tuned_on_landmarks_there(self):
         sites = {direction: ENCODER[direction] | TRAINED[direction] for direction in SITES}
-        self.pair("--self-expression", "full", "--finetune-steps", 4, "--no-ablation", *CONVOLUTION,
-                  sites=sites)
+        self.pair("--self-expression", "full", "--finetune-steps", 4, "--no-ablation",
+                  "--whiten-features", 0.5, *CONVOLUTION, sites=sites)
         self.assertEqual(self.losses("host"), self.losses("device"))
 
     def test_trained_coefficients_go_on_from_a_snapshot_of_the_host(self):

@@ -43,6 +43,7 @@ class Landmarks(program.ProgramTest):
         self.assertEqual(summary["choices"]["samples"], SAMPLES)
         self.assertEqual(summary["choices"]["landmarks"], 2000)
         self.assertEqual(summary["choices"]["subspace_dim"], 6)
+        self.assertEqual(summary["choices"]["whiten_features"], 0, "rows as the file has them")
         shape, found = program.read_npy(self.path("run", "labels.npy"))
         self.assertEqual(shape, (SAMPLES,))
         self.assertEqual(list(dict.fromkeys(found)), list(range(5)), "numbered by appearance")
@@ -218,6 +219,7 @@ class Landmarks(program.ProgramTest):
                      "--output", self.path("run"))
         summary = self.summary(self.path("run"))
         self.assertEqual(summary["choices"]["features"], 8 * 2 * 2)
+        self.assertEqual(summary["choices"]["whiten_features"], 0.5)
         self.assertEqual(summary["choices"]["pretraining_epochs"], 2)
         weights = self.path("run", "pretrained.safetensors")
         # From its weights, on other numbers of ranks, and as a model: the same labels.
