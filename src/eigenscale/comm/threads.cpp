@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <memory>
 #include <thread>
@@ -73,7 +74,8 @@ void share_cores(const Communicator& world) {
 }
 
 int threads_of_all(const Communicator& world) {
-  if (all_reduce(world, std::int64_t{ranks_on_this_host(world)}, ReduceOp::kMin) < world.size()) {
+  // Where one finds all ranks on its host, all do.
+  if (ranks_on_this_host(world) < world.size()) {
     return 0;
   }
   auto threads = torch::tensor(
@@ -94,9 +96,15 @@ BorrowedThreads::~BorrowedThreads() {
 }
 
 void wait_asleep(const Communicator& world) {
+  using Seconds = std::chrono::duration<double>;
+  // To wake and look takes about so long from those who work: naps of the root of this times the
+  // time waited lose as much by that as by sleeping on when all have come.
+  constexpr double kLook = 5e-6;
   const auto barrier = world.start_barrier();
+  const auto begin = std::chrono::steady_clock::now();
   while (!barrier->test()) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    const double waited = Seconds(std::chrono::steady_clock::now() - begin).count();
+    std::this_thread::sleep_for(Seconds(std::clamp(std::sqrt(kLook * waited), 2e-5, 1e-3)));
   }
   barrier->wait();
 }

@@ -33,8 +33,8 @@ class BorrowedThreads {
   int blas_before_;
 };
 
-/// [collective] A barrier in which those who wait sleep, a millisecond at a time, and leave their
-/// cores to who has not come yet.
+/// [collective] A barrier in which those who wait sleep, a millisecond at a time at most, and leave
+/// their cores to who has not come yet.
 void wait_asleep(const Communicator& world);
 
 /// [local] The processors in the mask that `get_mask` fills, which fails for masks too small for
