@@ -109,6 +109,29 @@ TEST_F(WhiteningCostTest, CountsTheCovariancesWayExactly) {
   }
 }
 
+/// Of two ranks one solves the second and the third, which asks for memory before; ELPA finds all
+/// pairs of the last where 40 are wanted.
+TEST_F(WhiteningCostTest, CountsTheWaysOfAnEigenproblemExactly) {
+  for (const auto& [features, components] : std::vector<std::pair<std::int64_t, std::int64_t>>{
+           {512, 40}, {512, 20}, {1472, 4}, {96, 40}}) {
+    const auto layout = feature_layout(features, features, grid_);
+    auto covariance = DistributedMatrix::zeros(layout, torch::kFloat64);
+    const auto diagonal = own_diagonal(layout);
+    covariance.local().index_put_({diagonal.rows, diagonal.columns},
+                                  1 + diagonal.indices.to(torch::kFloat64));
+    Counts counts;
+    const auto transform =
+        whitening_transform(covariance, {.components = components, .epsilon = 0.1});
+    counts.mark("eigenproblem");
+    problem_.features = features;
+    problem_.components = components;
+    problem_.one_rank = transform.solver.find("on one rank") != std::string::npos;
+    EXPECT_EQ(problem_.one_rank, world().size() == 2 && components * 20 <= features);
+    SCOPED_TRACE(transform.solver);
+    expect_equal(counts.most("eigenproblem"), whitening_eigenproblem_cost(problem_));
+  }
+}
+
 TEST_F(WhiteningCostTest, CountsACovarianceOfFloatsExactly) {
   const auto mean = feature_moments(world(), *stream_).mean;
   Counts counts;

@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "eigenscale/core/errors.h"
 #include "eigenscale/linalg/distributed_matrix.h"
 #include "linalg_test_support.h"
 
@@ -67,6 +68,32 @@ TEST(EigenvectorRows, OfOneEntryButForSignAndRoundingKeepTheirs) {
   const auto extremes =
       torch::tensor({{1.0, 1.0, 1.0}, {1 + 1e-12, 1 + 1e-9, 0.5}}, torch::kFloat64);
   EXPECT_TRUE(signs_by(extremes).equal(torch::tensor({1.0, -1.0, 1.0}, torch::kFloat64)));
+}
+
+TEST(AgreedPairs, AreTheValuesOfTheFirstRankAndTheExtremesOfAll) {
+  const auto ranks = static_cast<double>(world().size());
+  const auto me = static_cast<double>(world().rank());
+  const auto agreed =
+      agreed_pairs(world(), torch::tensor({-3.0 + me, 0.0, 2 + 1e-9 * me}, torch::kFloat64),
+                   torch::tensor({{me, -me, 0.5}, {-me, 0.0, me}}, torch::kFloat64));
+  EXPECT_TRUE(agreed.values.equal(torch::tensor({-3.0, 0.0, 2.0}, torch::kFloat64)));
+  EXPECT_TRUE(agreed.extremes.equal(
+      torch::tensor({{ranks - 1, 0.0, 0.5}, {0.0, 0.0, ranks - 1}}, torch::kFloat64)));
+}
+
+TEST(AgreedPairs, AreRefusedOnAllRanksWhereAValueIsNotFinite) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  for (const double value : {std::nan(""), kInfinity, -kInfinity}) {
+    // On the first rank, whose values count.
+    const auto values = torch::tensor({1.0, world().rank() == 0 ? value : 2.0}, torch::kFloat64);
+    try {
+      agreed_pairs(world(), values, torch::ones({2, 2}, torch::kFloat64));
+      FAIL() << "did not throw";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.exit_code(), ExitCode::kNumerical);
+      EXPECT_TRUE(error.agreed());
+    }
+  }
 }
 
 TEST(EigenvectorRows, AreDealtOutFromTheFirstRank) {

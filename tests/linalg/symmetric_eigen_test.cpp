@@ -230,23 +230,63 @@ TEST(SymmetricEigen, RefusesWhatIsNotFiniteOnAllRanks) {
   }
 }
 
+TEST(OneRankEigen, IsFasterForTwoRanksBySizeAndShare) {
+  const auto faster = [](std::int64_t n, std::int64_t count, std::int64_t ranks) {
+    return one_rank_is_faster(n, static_cast<double>(count) / static_cast<double>(n), ranks);
+  };
+  for (const std::int64_t ranks : {1, 3, 4}) {
+    EXPECT_FALSE(faster(1000, 10, ranks));
+  }
+  // All pairs: 800 to 4,096.
+  EXPECT_FALSE(faster(799, 799, 2));
+  EXPECT_TRUE(faster(800, 800, 2));
+  EXPECT_TRUE(faster(4096, 4096, 2));
+  EXPECT_FALSE(faster(4097, 1, 2));
+  // 5 %, and not more, from 500 on.
+  EXPECT_FALSE(faster(499, 1, 2));
+  EXPECT_TRUE(faster(500, 25, 2));
+  EXPECT_FALSE(faster(500, 26, 2));
+  EXPECT_TRUE(faster(780, 39, 2));
+  EXPECT_FALSE(faster(780, 40, 2));
+  // Up to 1,448 x 1,448 four of the matrix are 64 MiB.
+  EXPECT_FALSE(asks_for_memory(1448));
+  EXPECT_TRUE(asks_for_memory(1449));
+}
+
 TEST(SymmetricEigen, OfTwoRanksOneSolvesWithTheThreadsOfBoth) {
   const int threads = torch::get_num_threads();
-  // Small matrices are not worth the way.
-  for (const std::int64_t n : {60, 820}) {
+  // Small matrices are not worth the way, but for few vectors.
+  for (const auto& [n, count] : std::vector<std::pair<std::int64_t, std::int64_t>>{
+           {60, 5}, {520, 5}, {520, 50}, {820, 50}}) {
     const auto whole = with_spectrum(torch::arange(1, n + 1, torch::kFloat64));
-    const auto exact = torch::arange(n, n - 5, -1, torch::kFloat64);
+    const auto exact = torch::arange(n, n - count, -1, torch::kFloat64);
     for (const auto& grid : test::all_grids()) {
       const auto matrix = test::distribute(whole, {n, n, 8, 8, grid});
-      const auto found = symmetric_eigen(matrix, EigenRange::largest(5), {.one_rank = true});
-      EXPECT_EQ(found.solver.find("on one rank") != std::string::npos,
-                n == 820 && world().size() == 2)
-          << found.solver;
-      EXPECT_EQ(torch::get_num_threads(), threads);
-      // As many roundings of the largest eigenvalue as there are rows.
-      EXPECT_LT((found.values - exact).abs().max().item<double>(), 1e-15 * 10 * n * n);
+      for (const auto& range : {EigenRange::largest(count), EigenRange::largest_magnitude(count)}) {
+        const auto found = symmetric_eigen(matrix, range, {.one_rank = true, .verify = true});
+        EXPECT_EQ(found.solver.find("on one rank") != std::string::npos,
+                  (n == 820 || (n == 520 && count == 5)) && world().size() == 2)
+            << found.solver;
+        EXPECT_EQ(torch::get_num_threads(), threads);
+        // As many roundings of the largest eigenvalue as there are rows.
+        EXPECT_LT((found.values - exact).abs().max().item<double>(), 1e-15 * 10 * n * n);
+        EXPECT_LT(found.residual, 1e-15 * 10 * n);
+        EXPECT_LT(found.orthogonality, 1e-15 * 10 * n);
+      }
+      // Unless allowed, no rank holds the whole matrix.
+      const auto shared = symmetric_eigen(matrix, EigenRange::largest(count));
+      EXPECT_EQ(shared.solver.find("on one rank"), std::string::npos) << shared.solver;
     }
   }
+}
+
+TEST(ElpaEigen, FindsAllPairsWhereManyAreWanted) {
+  EXPECT_EQ(elpa_pairs(100, EigenRange::all()), 100);
+  EXPECT_EQ(elpa_pairs(100, EigenRange::largest(25)), 25);
+  EXPECT_EQ(elpa_pairs(100, EigenRange::largest(26)), 100);
+  EXPECT_EQ(elpa_pairs(100, EigenRange::smallest(25)), 25);
+  EXPECT_EQ(elpa_pairs(100, EigenRange::largest_magnitude(12)), 24);
+  EXPECT_EQ(elpa_pairs(100, EigenRange::largest_magnitude(13)), 100);
 }
 
 }  // namespace

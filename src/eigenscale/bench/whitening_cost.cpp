@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "eigenscale/linalg/eigen_backends.h"
 #include "eigenscale/linalg/gram.h"
 #include "eigenscale/linalg/process_grid.h"
 #include "eigenscale/spectral/streamed_covariance.h"
@@ -44,6 +45,17 @@ struct Shares {
     const double along = (columns > 1 ? 1 : 0) + (rows > 1 ? 1 : 0);
     const auto most = value_bytes == 8 ? kTravellingDoubles : kSingleProducts;
     return along * real(ceil_divide(width, std::max<std::int64_t>(1, most / columns)));
+  }
+  /// Entries of a symmetric matrix from the diagonal down in the columns of the second of two
+  /// ranks.
+  double triangle_of_second(std::int64_t size) const {
+    double entries = 0;
+    for (std::int64_t column = 0; column < size; ++column) {
+      if (column / block(size) % columns == 1) {
+        entries += real(size - column);
+      }
+    }
+    return entries;
   }
   double others(double of) const { return of * real(ranks - 1) / real(ranks); }
 
@@ -177,21 +189,24 @@ PhaseCost whitening_eigenproblem_cost(const WhiteningProblem& problem) {
     add_sum(cost, shares, kAgreement);  // the largest entry, finite only if all are
   }
   if (shares.ranks > 1 && problem.one_rank) {
-    add_sum(cost, shares, kAgreement, 3);      // hosts, twice, and memory
     add_sum(cost, shares, 2 * kAgreement, 2);  // threads, twice
-    add_to_one(cost, shares,
-               kDouble * shares.in_row(problem.features) * shares.in_column(problem.features));
+    if (asks_for_memory(problem.features)) {
+      add_sum(cost, shares, kAgreement);
+    }
+    // The second hands over its part of the matrix, the first vectors.
+    const double there = kDouble * shares.triangle_of_second(problem.features);
+    const double back = kDouble * (d - own_rows) * k;
+    add(cost, 2, std::max(there, back), there + back);
     add(cost, 1, 0, 0);                 // a barrier
     add_sum(cost, shares, kAgreement);  // success
     add_to_one(cost, shares, kDouble * k);
-    add_to_one(cost, shares, kDouble * (d - own_rows) * k);
   } else if (shares.ranks > 1) {
     add_sum(cost, shares, kAgreement, 3);
+    const std::int64_t found = elpa_pairs(problem.features, EigenRange::largest(leading));
     add_exchange(cost, shares,
                  kDouble * shares.in_row(problem.features) *
-                     real(Shares::local(leading, shares.block(problem.features), shares.columns)));
-    add_to_one(cost, shares, kDouble * k);   // eigenvalues
-    add_sum(cost, shares, 2 * kDouble * k);  // signs
+                     real(Shares::local(found, shares.block(problem.features), shares.columns)));
+    add_sum(cost, shares, 3 * kDouble * real(found));  // eigenvalues and signs
   }
   add_exchange(cost, shares, kDouble * own_rows * k);  // vectors to the grid
   if (problem.zca && shares.ranks > 1) {

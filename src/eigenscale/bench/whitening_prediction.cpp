@@ -12,6 +12,14 @@
 namespace eigenscale {
 namespace {
 
+/// Whether one of so many ranks solves the eigenproblem for all.
+bool one_rank_solves(const WhiteningSize& size) {
+  const double share = size.components > 0 ? static_cast<double>(size.components) /
+                                                 static_cast<double>(size.features)
+                                           : 1;
+  return one_rank_is_faster(size.features, share, size.ranks);
+}
+
 bool is_file_phase(const std::string& phase) { return phase == "read" || phase == "write"; }
 
 /// The contenders of the suite whiten that do what floats and zca need, by phase.
@@ -83,7 +91,7 @@ std::vector<NamedCost> whitening_costs(const WhiteningSize& size, const Whitenin
         .value_bytes = value_bytes,
         .piece_rows = whitening_piece_rows(size.features, way.value_bytes, way.low_rank),
         .zca = way.zca,
-        .one_rank = one_rank_is_faster(size.features, size.ranks)};
+        .one_rank = one_rank_solves(size)};
   };
   std::vector<NamedCost> costs = {{"mean", whitening_mean_cost(problem(way.value_bytes))}};
   if (way.low_rank) {
@@ -144,10 +152,6 @@ std::map<std::int64_t, PhaseRates> rates_by_ranks(const std::vector<MeasuredWhit
   return result;
 }
 
-bool one_rank_solves(const std::string& phase, std::int64_t features, std::int64_t ranks) {
-  return phase == "eigenproblem" && one_rank_is_faster(features, ranks);
-}
-
 /// What a rank among more keeps of the rate that it has among the fewest, where both were measured.
 std::map<std::int64_t, PhaseRates> kept_rates(const std::vector<MeasuredWhitening>& measured,
                                               std::int64_t fewest, const MachineRates& links) {
@@ -161,7 +165,9 @@ std::map<std::int64_t, PhaseRates> kept_rates(const std::vector<MeasuredWhitenin
     std::erase_if(phases, [&](const auto& entry) { return !alone.contains(entry.first); });
     for (auto& [phase, rate] : phases) {
       // No rank computes faster in company but one that solves on the cores of all.
-      const bool borrows = one_rank_solves(phase, measured.front().size.features, ranks);
+      auto size = measured.front().size;
+      size.ranks = ranks;
+      const bool borrows = phase == "eigenproblem" && one_rank_solves(size);
       rate = std::min(rate / alone.at(phase), borrows ? static_cast<double>(ranks) : 1);
     }
   }
@@ -223,9 +229,11 @@ MachineRates whitening_phase_rates(const WhiteningRates& rates, const std::strin
   // As among the most ranks that were measured, but not more than these.
   for (auto kept = rates.kept.rbegin(); kept != rates.kept.rend(); ++kept) {
     const auto& [ranks, shares] = *kept;
-    if (ranks <= size.ranks && shares.contains(phase) &&
-        one_rank_solves(phase, size.features, ranks) ==
-            one_rank_solves(phase, size.features, size.ranks)) {
+    auto measured = size;
+    measured.ranks = ranks;
+    const bool alike =
+        phase != "eigenproblem" || one_rank_solves(measured) == one_rank_solves(size);
+    if (ranks <= size.ranks && shares.contains(phase) && alike) {
       rate *= shares.at(phase);
       break;
     }

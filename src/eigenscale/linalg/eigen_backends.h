@@ -33,9 +33,13 @@ struct DistributedEigenpairs {
   DistributedMatrix vectors;
 };
 
-/// [local] Whether the first of so many ranks would solve n x n sooner alone, with the threads of
-/// all: two ranks, n from 800 to 4,096.
-bool one_rank_is_faster(std::int64_t n, std::int64_t ranks);
+/// [local] Whether the first of so many ranks would find this share of the pairs of n x n sooner
+/// alone, with the threads of all: two ranks, n from 800 (of 5 % and less from 500) to 4,096.
+bool one_rank_is_faster(std::int64_t n, double share, std::int64_t ranks);
+
+/// [local] Whether the memory for it is more than is taken to be there, 64 MiB: then it is asked
+/// for.
+bool asks_for_memory(std::int64_t n);
 
 /// [collective] Whether the first rank can solve it for all: they share a host, and the matrix, at
 /// most 4,096 x 4,096, fits four times into what each rank may still take of the memory.
@@ -57,6 +61,10 @@ void require_scalapack_workspace(const BlockCyclicLayout& layout);
 /// [collective] ELPA: the `count` smallest pairs. `matrix` (square blocks) is destroyed. Throws
 /// NumericalError, agreed, when it fails on any rank.
 DistributedEigenpairs elpa_eigen(DistributedMatrix matrix, std::int64_t count, bool two_stage);
+
+/// [local] How many pairs of an n x n matrix the door has ELPA find: those of `range`, of either
+/// end where magnitude decides, or all.
+std::int64_t elpa_pairs(std::int64_t n, EigenRange range);
 
 /// [local] Whether this build has ELPA and it can work on this layout.
 bool elpa_can_solve(const BlockCyclicLayout& layout);

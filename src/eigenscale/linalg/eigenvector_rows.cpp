@@ -8,6 +8,8 @@
 #include <limits>
 #include <vector>
 
+#include "eigenscale/core/errors.h"
+
 namespace eigenscale {
 namespace {
 
@@ -117,6 +119,22 @@ torch::Tensor column_extremes(const torch::Tensor& vectors, const torch::Tensor&
 torch::Tensor signs_by(const torch::Tensor& extremes) {
   auto signs = torch::ones({extremes.size(1)}, extremes.options());
   return signs.masked_fill_(extremes[0] < extremes[1] * (1 - 1e-10), -1);
+}
+
+AgreedPairs agreed_pairs(const Communicator& all, const torch::Tensor& values,
+                         const torch::Tensor& extremes) {
+  // The largest of a number and infinities below it is the number.
+  constexpr double kNothing = -std::numeric_limits<double>::infinity();
+  const auto said = all.rank() == 0 ? values : torch::full_like(values, kNothing);
+  const auto message = torch::cat({extremes, said.unsqueeze(0)});
+  all.all_reduce(message, ReduceOp::kMax);
+  AgreedPairs agreed{message[2], message.narrow(0, 0, 2)};
+  // MPI does not say which of NaN and -infinity is larger; neither is finite.
+  if (!std::isfinite(largest_magnitude(agreed.values))) {
+    throw Error(ExitCode::kNumerical, "an eigensolver returned eigenvalues that are not finite",
+                /*agreed=*/true);
+  }
+  return agreed;
 }
 
 void fill_rows(const torch::Tensor& rows, const torch::Tensor& vectors, const torch::Tensor& order,

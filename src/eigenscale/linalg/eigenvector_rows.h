@@ -26,6 +26,18 @@ torch::Tensor column_extremes(const torch::Tensor& vectors, const torch::Tensor&
 /// over all of its rows. Entries that are equal but for sign and rounding leave the sign as it is.
 torch::Tensor signs_by(const torch::Tensor& extremes);
 
+/// What all ranks go by.
+struct AgreedPairs {
+  torch::Tensor values;
+  torch::Tensor extremes;
+};
+
+/// [collective] From the values that every rank has computed and the extremes of its own rows: the
+/// values of rank 0, since backends compute them alike but for rounding, and the extremes over all
+/// rows, in one message. NumericalError, agreed, where a value is not finite.
+AgreedPairs agreed_pairs(const Communicator& all, const torch::Tensor& values,
+                         const torch::Tensor& extremes);
+
 /// [local] Column order[j] of `vectors`, n x k as above, times signs[j] becomes column j of
 /// row-major `rows`.
 void fill_rows(const torch::Tensor& rows, const torch::Tensor& vectors, const torch::Tensor& order,

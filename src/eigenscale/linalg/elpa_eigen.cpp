@@ -26,6 +26,16 @@ int elpa_int_value_to_string(char* name, int value, const char** text);
 
 namespace eigenscale {
 
+std::int64_t elpa_pairs(std::int64_t n, EigenRange range) {
+  if (range.kind == EigenRange::Kind::kAll) {
+    return n;
+  }
+  const std::int64_t wanted =
+      range.kind == EigenRange::Kind::kLargestMagnitude ? 2 * range.count : range.count;
+  // From about this share on (an estimate) all pairs cost no more than the wanted ones.
+  return 4 * wanted > n ? n : wanted;
+}
+
 #ifdef EIGENSCALE_HAVE_ELPA
 namespace {
 

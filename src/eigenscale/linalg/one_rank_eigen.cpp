@@ -8,29 +8,40 @@
 #include "eigenscale/comm/threads.h"
 #include "eigenscale/comm/watchdog.h"
 #include "eigenscale/linalg/eigen_backends.h"
-#include "eigenscale/linalg/redistribute.h"
+#include "eigenscale/linalg/gathered_triangle.h"
 
 namespace eigenscale {
 namespace {
 
 constexpr std::int64_t kFewestOnOneRank = 800;
+constexpr std::int64_t kFewestForFew = 500;
+constexpr double kFew = 0.05;
 constexpr std::int64_t kMostOnOneRank = 4096;
 // The matrix while it travels, twice, or with dsyevd's work space, 2 n^2; and its copies elsewhere.
 constexpr double kBytesOfAnEntry = 32;
+// What a process has for its libraries anyway is not asked for.
+constexpr double kAlwaysThere = 64 << 20;
+
+double needed_bytes(std::int64_t n) {
+  return kBytesOfAnEntry * static_cast<double>(n) * static_cast<double>(n);
+}
 
 }  // namespace
 
 /// Two ranks' cores solve faster as threads of one process than by messages, but for small
 /// matrices. On more cores that was not measured.
-bool one_rank_is_faster(std::int64_t n, std::int64_t ranks) {
-  return ranks == 2 && n >= kFewestOnOneRank && n <= kMostOnOneRank;
+bool one_rank_is_faster(std::int64_t n, double share, std::int64_t ranks) {
+  const auto fewest = share <= kFew ? kFewestForFew : kFewestOnOneRank;
+  return ranks == 2 && n >= fewest && n <= kMostOnOneRank;
 }
+
+bool asks_for_memory(std::int64_t n) { return needed_bytes(n) > kAlwaysThere; }
 
 bool one_rank_can_solve(const BlockCyclicLayout& layout) {
   const Communicator& all = layout.grid->all();
-  const auto n = static_cast<double>(layout.rows);
-  return layout.rows <= kMostOnOneRank && threads_of_all(all) > 0 &&
-         available_memory_per_rank(all) >= kBytesOfAnEntry * n * n;
+  const std::int64_t n = layout.rows;
+  return n <= kMostOnOneRank && threads_of_all(all) > 0 &&
+         (!asks_for_memory(n) || available_memory_per_rank(all) >= needed_bytes(n));
 }
 
 DistributedEigenpairs one_rank_eigen(DistributedMatrix matrix, EigenRange range) {
@@ -38,8 +49,7 @@ DistributedEigenpairs one_rank_eigen(DistributedMatrix matrix, EigenRange range)
   const Communicator& all = grid->all();
   const std::int64_t n = matrix.layout().rows;
   const int threads = std::max(threads_of_all(all), 1);
-  // One block: all of it on the first process.
-  auto whole = redistribute(matrix, {n, n, n, n, grid});
+  auto whole = gathered_triangle(matrix);
   matrix = {};
   const bool first = all.rank() == 0;
   LocalEigenpairs pairs;
@@ -50,7 +60,7 @@ DistributedEigenpairs one_rank_eigen(DistributedMatrix matrix, EigenRange range)
     if (first) {
       const BorrowedThreads borrowed(threads);
       try {
-        pairs = lapack_eigen(std::exchange(whole, {}).local(), range);
+        pairs = lapack_eigen(std::exchange(whole, {}), range);
       } catch (...) {
         failure = std::current_exception();
       }

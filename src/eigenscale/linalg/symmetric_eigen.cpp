@@ -39,7 +39,7 @@ EigenSolver choose(const BlockCyclicLayout& layout, EigenRange range, bool one_r
   const int ranks = layout.grid->all().size();
   const auto n = static_cast<double>(layout.rows);
   const double share = range.kind == Kind::kAll ? 1 : static_cast<double>(range.count) / n;
-  if (one_rank && one_rank_is_faster(layout.rows, ranks) && one_rank_can_solve(layout)) {
+  if (one_rank && one_rank_is_faster(layout.rows, share, ranks) && one_rank_can_solve(layout)) {
     return EigenSolver::kLapack;
   }
   if (!elpa_can_solve(layout)) {
@@ -125,10 +125,7 @@ Pairs elpa_both_ends(const DistributedMatrix& matrix, double factor, std::int64_
 Pairs solve_elpa(const DistributedMatrix& matrix, double factor, EigenRange range, bool two_stage,
                  const RowPartition& partition) {
   const std::int64_t n = matrix.layout().rows;
-  // From about this share on (an estimate) all pairs cost no more than the wanted ones.
-  const bool all = range.kind == Kind::kAll || 4 * range.count > n ||
-                   (range.kind == Kind::kLargestMagnitude && 8 * range.count > n);
-  if (all) {
+  if (elpa_pairs(n, range) == n) {
     return elpa_smallest(scaled(matrix, factor), n, two_stage, partition);
   }
   switch (range.kind) {
@@ -211,14 +208,12 @@ void solve_on_all(EigenDecomposition& result, const DistributedMatrix& matrix, d
     return;
   }
   const auto pairs = solve(matrix, factor, range, solver);
-  // Backends compute the values on every rank alike, but "alike" is rank 0's.
-  all.broadcast(pairs.values, 0);
-  const auto order = wanted(pairs.values, range, layout.rows);
-  auto extremes = column_extremes(pairs.vectors, order);
-  all.all_reduce(extremes, ReduceOp::kMax);
-  result.values = pairs.values.index_select(0, order);
+  const auto every = torch::arange(pairs.values.size(0));
+  const auto agreed = agreed_pairs(all, pairs.values, column_extremes(pairs.vectors, every));
+  const auto order = wanted(agreed.values, range, layout.rows);
+  result.values = agreed.values.index_select(0, order);
   result.vectors = torch::empty({pairs.vectors.size(0), order.size(0)}, torch::kFloat64);
-  fill_rows(result.vectors, pairs.vectors, order, signs_by(extremes));
+  fill_rows(result.vectors, pairs.vectors, order, signs_by(agreed.extremes.index_select(1, order)));
 }
 
 std::string name_of(EigenSolver solver) {
