@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "eigenscale/bench/suites.h"
 #include "eigenscale/core/errors.h"
@@ -19,6 +21,9 @@ DistributedMatrix symmetric_matrix(const BlockCyclicLayout& layout) {
   result.local().copy_(torch::sin(smaller * 12.9898 + larger * 78.233) * 43758.5453 % 1.0);
   return result;
 }
+
+/// A thread of OpenBLAS that worked for the contender before spins for 2^26 cycles more.
+void let_threads_fall_asleep() { std::this_thread::sleep_for(std::chrono::milliseconds(60)); }
 
 /// Backends overwrite the matrix: every call gets a copy, which is not timed.
 struct Backend {
@@ -43,7 +48,7 @@ std::vector<Contender> eigen_contenders(const Communicator& world, const Suite::
   contenders.push_back(
       {.name = "symmetric_eigen",
        .work = [state, range] { symmetric_eigen(state->matrix, range, {.one_rank = true}); },
-       .prepare = [] {},
+       .prepare = let_threads_fall_asleep,
        .flop = flop,
        .limit = "dgemm",
        .error =
@@ -56,7 +61,11 @@ std::vector<Contender> eigen_contenders(const Communicator& world, const Suite::
   const auto add = [&](const std::string& name, std::function<void(DistributedMatrix)> solve) {
     contenders.push_back({.name = name,
                           .work = [state, solve] { solve(std::move(state->copy)); },
-                          .prepare = [state] { state->copy = state->matrix.clone(); },
+                          .prepare =
+                              [state] {
+                                let_threads_fall_asleep();
+                                state->copy = state->matrix.clone();
+                              },
                           .flop = flop,
                           .limit = "dgemm"});
   };

@@ -84,16 +84,11 @@ int threads_of_all(const Communicator& world) {
   return static_cast<int>(threads.min().item<std::int64_t>());
 }
 
-BorrowedThreads::BorrowedThreads(int threads)
-    : torch_before_(torch::get_num_threads()), blas_before_(blas_threads()) {
-  torch::set_num_threads(threads);
+BorrowedThreads::BorrowedThreads(int threads) : before_(blas_threads()) {
   set_blas_threads(threads);
 }
 
-BorrowedThreads::~BorrowedThreads() {
-  torch::set_num_threads(torch_before_);
-  set_blas_threads(blas_before_);
-}
+BorrowedThreads::~BorrowedThreads() { set_blas_threads(before_); }
 
 void wait_asleep(const Communicator& world) {
   using Seconds = std::chrono::duration<double>;

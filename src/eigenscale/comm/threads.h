@@ -19,7 +19,9 @@ void share_cores(const Communicator& world);
 /// together, of which it has cores; 0 unless all ranks are on one host.
 int threads_of_all(const Communicator& world);
 
-/// Gives torch and OpenBLAS another number of threads, and back the former ones at its end.
+/// Gives OpenBLAS another number of threads, and back the former one at its end. Not torch: it
+/// would start a pool anew every time, whose threads spin for milliseconds where OpenBLAS's are to
+/// work.
 class BorrowedThreads {
  public:
   /// [local]
@@ -29,8 +31,7 @@ class BorrowedThreads {
   BorrowedThreads& operator=(const BorrowedThreads&) = delete;
 
  private:
-  int torch_before_;
-  int blas_before_;
+  int before_;
 };
 
 /// [collective] A barrier in which those who wait sleep, a millisecond at a time at most, and leave
