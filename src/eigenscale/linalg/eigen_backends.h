@@ -34,7 +34,7 @@ struct DistributedEigenpairs {
 };
 
 /// [local] Whether the first of so many ranks would find this share of the pairs of n x n sooner
-/// alone, with the threads of all: two ranks, n from 800 (of 5 % and less from 500) to 4,096.
+/// alone, with the threads of all: two ranks, n from 900 (10 % and less: 600; 5 %: 500) to 4,096.
 bool one_rank_is_faster(std::int64_t n, double share, std::int64_t ranks);
 
 /// [local] Whether the memory for it is more than is taken to be there, 64 MiB: then it is asked

@@ -13,9 +13,6 @@
 namespace eigenscale {
 namespace {
 
-constexpr std::int64_t kFewestOnOneRank = 800;
-constexpr std::int64_t kFewestForFew = 500;
-constexpr double kFew = 0.05;
 constexpr std::int64_t kMostOnOneRank = 4096;
 // The matrix while it travels, twice, or with dsyevd's work space, 2 n^2; and its copies elsewhere.
 constexpr double kBytesOfAnEntry = 32;
@@ -31,7 +28,7 @@ double needed_bytes(std::int64_t n) {
 /// Two ranks' cores solve faster as threads of one process than by messages, but for small
 /// matrices. On more cores that was not measured.
 bool one_rank_is_faster(std::int64_t n, double share, std::int64_t ranks) {
-  const auto fewest = share <= kFew ? kFewestForFew : kFewestOnOneRank;
+  const std::int64_t fewest = share <= 0.05 ? 500 : share <= 0.1 ? 600 : 900;
   return ranks == 2 && n >= fewest && n <= kMostOnOneRank;
 }
 
