@@ -114,6 +114,9 @@ TEST_F(WhiteningCostTest, CountsTheCovariancesWayExactly) {
 TEST_F(WhiteningCostTest, CountsTheWaysOfAnEigenproblemExactly) {
   for (const auto& [features, components] : std::vector<std::pair<std::int64_t, std::int64_t>>{
            {512, 40}, {512, 20}, {1472, 4}, {96, 40}}) {
+    if (features > 1000 && world().size() > 2) {
+      continue;  // no rank would solve it alone
+    }
     const auto layout = feature_layout(features, features, grid_);
     auto covariance = DistributedMatrix::zeros(layout, torch::kFloat64);
     const auto diagonal = own_diagonal(layout);

@@ -4,6 +4,7 @@
 
 #include "eigenscale/core/errors.h"
 #include "eigenscale/linalg/distributed_matrix.h"
+#include "eigenscale/linalg/eigenvector_exchange.h"
 #include "linalg_test_support.h"
 
 namespace eigenscale {
@@ -105,6 +106,31 @@ TEST(EigenvectorRows, AreDealtOutFromTheFirstRank) {
     const auto found =
         dealt_rows(world(), partition, world().rank() == 0 ? whole : torch::Tensor(), order);
     EXPECT_TRUE(found.equal(ordered(whole, order).narrow(0, own.begin, own.size())));
+  }
+}
+
+TEST(EigenvectorRows, AreDealtOutFromAGrid) {
+  for (const std::int64_t n : {1, 10, 101}) {  // some ranks own none
+    const RowPartition partition(n, world().size());
+    const auto own = partition.range(world().rank());
+    const auto whole = vectors(n, n);
+    // Every third column, the last first.
+    const auto order = torch::arange(n - 1, -1, -3, torch::kInt64);
+    auto places = torch::full({n}, -1, torch::kInt64);
+    places.index_put_({order}, torch::arange(order.size(0)));
+    for (const auto& grid : test::all_grids()) {
+      for (const std::int64_t block : {1, 8, 32}) {
+        const auto matrix = test::distribute(whole, {n, n, block, block, grid});
+        const auto extremes = own_column_extremes(matrix);
+        world().all_reduce(extremes, ReduceOp::kMax);
+        // A rank that has nothing of a column says 0, which no column of numbers of both signs
+        // differs by, and no sign.
+        EXPECT_TRUE(signs_by(extremes).equal(signs_by(column_extremes(whole, torch::arange(n)))));
+        auto rows = torch::empty({own.size(), order.size(0)}, torch::kFloat64);
+        deal_rows(matrix, partition, places, signs_by(extremes), rows);
+        EXPECT_TRUE(rows.equal(ordered(whole, order).narrow(0, own.begin, own.size())));
+      }
+    }
   }
 }
 

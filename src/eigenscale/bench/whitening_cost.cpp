@@ -203,9 +203,14 @@ PhaseCost whitening_eigenproblem_cost(const WhiteningProblem& problem) {
   } else if (shares.ranks > 1) {
     add_sum(cost, shares, kAgreement, 3);
     const std::int64_t found = elpa_pairs(problem.features, EigenRange::largest(leading));
-    add_exchange(cost, shares,
-                 kDouble * shares.in_row(problem.features) *
-                     real(Shares::local(found, shares.block(problem.features), shares.columns)));
+    // The wanted vectors are the last of those found; the own rows of them stay.
+    const auto block = shares.block(problem.features);
+    const auto columns = Shares::local(found, block, shares.columns) -
+                         Shares::local(found - leading, block, shares.columns);
+    const auto others = Shares::local(problem.features, block, shares.rows) -
+                        Shares::local(static_cast<std::int64_t>(own_rows), block, shares.rows);
+    const double dealt = kDouble * real(others) * real(columns);
+    add(cost, 1, dealt, dealt);
     add_sum(cost, shares, 3 * kDouble * real(found));  // eigenvalues and signs
   }
   add_exchange(cost, shares, kDouble * own_rows * k);  // vectors to the grid

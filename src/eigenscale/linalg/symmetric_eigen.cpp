@@ -11,6 +11,7 @@
 #include "eigenscale/core/row_partition.h"
 #include "eigenscale/core/trace.h"
 #include "eigenscale/linalg/eigen_backends.h"
+#include "eigenscale/linalg/eigenvector_exchange.h"
 #include "eigenscale/linalg/eigenvector_rows.h"
 #include "eigenscale/linalg/products.h"
 #include "eigenscale/linalg/redistribute.h"
@@ -21,10 +22,10 @@ namespace {
 
 using Kind = EigenRange::Kind;
 
-/// Values in any order and the own rows of their vectors, column-major.
+/// Values in any order and, in parts behind each other, their vectors as backends leave them.
 struct Pairs {
   torch::Tensor values;
-  torch::Tensor vectors;
+  std::vector<DistributedMatrix> vectors;
 };
 
 BlockCyclicLayout square_blocks(const BlockCyclicLayout& layout) {
@@ -72,31 +73,22 @@ double power_of_two_for(double largest) {
   return std::ldexp(1.0, std::clamp(-exponent, -1000, 1000));
 }
 
-/// A copy of `matrix` times `factor`, for a backend to destroy.
-DistributedMatrix scaled(const DistributedMatrix& matrix, double factor) {
-  auto copy = matrix.clone();
+DistributedMatrix scaled(DistributedMatrix matrix, double factor) {
   if (factor != 1) {
-    copy.local().mul_(factor);
+    matrix.local().mul_(factor);
   }
-  return copy;
+  return matrix;
 }
 
-/// The rows of `partition`, column-major.
-torch::Tensor own_rows(const DistributedMatrix& vectors, const RowPartition& partition) {
-  return redistribute(vectors, row_layout(vectors.layout(), partition)).local();
-}
-
-/// `count` smallest pairs by ELPA, with the own rows of the vectors.
-Pairs elpa_smallest(DistributedMatrix matrix, std::int64_t count, bool two_stage,
-                    const RowPartition& partition) {
+/// `count` smallest pairs by ELPA, of a matrix that it destroys.
+Pairs elpa_smallest(DistributedMatrix matrix, std::int64_t count, bool two_stage) {
   const auto pairs = elpa_eigen(std::move(matrix), count, two_stage);
-  return {pairs.values, own_rows(leading_columns(pairs.vectors, count), partition)};
+  return {pairs.values, {leading_columns(pairs.vectors, count)}};
 }
 
 /// `count` largest pairs: the smallest of -A.
-Pairs elpa_largest(const DistributedMatrix& matrix, double factor, std::int64_t count,
-                   bool two_stage, const RowPartition& partition) {
-  auto pairs = elpa_smallest(scaled(matrix, -factor), count, two_stage, partition);
+Pairs elpa_largest(DistributedMatrix matrix, std::int64_t count, bool two_stage) {
+  auto pairs = elpa_smallest(scaled(std::move(matrix), -1), count, two_stage);
   pairs.values.neg_();
   return pairs;
 }
@@ -105,51 +97,44 @@ Pairs elpa_largest(const DistributedMatrix& matrix, double factor, std::int64_t 
 /// of low rank), two solves would find vectors of it that know nothing of each other. So the second
 /// one is of A + s V V^T, V the vectors of the upper end: that lifts them above all others, and
 /// what remains at the lower end is orthogonal to them.
-Pairs elpa_both_ends(const DistributedMatrix& matrix, double factor, std::int64_t count,
-                     bool two_stage, const RowPartition& partition) {
-  auto high = elpa_eigen(scaled(matrix, -factor), count, two_stage);
-  high.values.neg_();
-  const auto vectors = leading_columns(high.vectors, count);
-  auto lifted = scaled(matrix, factor);
+Pairs elpa_both_ends(DistributedMatrix matrix, std::int64_t count, bool two_stage) {
+  auto lifted = matrix.clone();
+  auto high = elpa_largest(std::move(matrix), count, two_stage);
+  high.vectors[0] = high.vectors[0].clone();  // without the columns beyond
   {
     const double lift = 2 * high.values.abs().max().item<double>() + 1;
-    const auto projector = multiply(vectors, vectors, false, true);
+    const auto projector = multiply(high.vectors[0], high.vectors[0], false, true);
     lifted.local().add_(projector.local(), lift);
   }
-  const auto rows = own_rows(vectors, partition);
-  high.vectors = {};
-  const auto low = elpa_smallest(std::move(lifted), count, two_stage, partition);
-  return {torch::cat({low.values, high.values}), torch::cat({low.vectors.t(), rows.t()}).t()};
+  const auto low = elpa_smallest(std::move(lifted), count, two_stage);
+  return {torch::cat({low.values, high.values}), {low.vectors[0], high.vectors[0]}};
 }
 
-Pairs solve_elpa(const DistributedMatrix& matrix, double factor, EigenRange range, bool two_stage,
-                 const RowPartition& partition) {
+Pairs solve_elpa(DistributedMatrix matrix, EigenRange range, bool two_stage) {
   const std::int64_t n = matrix.layout().rows;
   if (elpa_pairs(n, range) == n) {
-    return elpa_smallest(scaled(matrix, factor), n, two_stage, partition);
+    return elpa_smallest(std::move(matrix), n, two_stage);
   }
   switch (range.kind) {
     case Kind::kLargest:
-      return elpa_largest(matrix, factor, range.count, two_stage, partition);
+      return elpa_largest(std::move(matrix), range.count, two_stage);
     case Kind::kSmallest:
-      return elpa_smallest(scaled(matrix, factor), range.count, two_stage, partition);
+      return elpa_smallest(std::move(matrix), range.count, two_stage);
     default:
-      return elpa_both_ends(matrix, factor, range.count, two_stage, partition);
+      return elpa_both_ends(std::move(matrix), range.count, two_stage);
   }
 }
 
-/// The pairs of `factor` times the matrix, by all ranks.
-Pairs solve(const DistributedMatrix& matrix, double factor, EigenRange range, EigenSolver solver) {
-  const auto& layout = matrix.layout();
-  const RowPartition partition(layout.rows, layout.grid->all().size());
+/// The pairs of the matrix, which is destroyed, by all ranks.
+Pairs solve(DistributedMatrix matrix, EigenRange range, EigenSolver solver) {
   switch (solver) {
     case EigenSolver::kElpaOneStage:
-      return solve_elpa(matrix, factor, range, false, partition);
+      return solve_elpa(std::move(matrix), range, false);
     case EigenSolver::kElpaTwoStage:
-      return solve_elpa(matrix, factor, range, true, partition);
+      return solve_elpa(std::move(matrix), range, true);
     default: {
-      const auto pairs = scalapack_eigen(scaled(matrix, factor));
-      return {pairs.values, own_rows(pairs.vectors, partition)};
+      const auto pairs = scalapack_eigen(std::move(matrix));
+      return {pairs.values, {pairs.vectors}};
     }
   }
 }
@@ -194,26 +179,56 @@ void solve_here(EigenDecomposition& result, const torch::Tensor& matrix, EigenRa
   fill_rows(result.vectors, pairs.vectors, order, signs_by(column_extremes(pairs.vectors, order)));
 }
 
-/// [collective] The same of a matrix of several ranks, or by other solvers.
-void solve_on_all(EigenDecomposition& result, const DistributedMatrix& matrix, double factor,
-                  EigenRange range, EigenSolver solver) {
+/// [collective] The largest of what the ranks found.
+double largest_of_all(const Communicator& all, double largest) {
+  return all_reduce(all, largest, ReduceOp::kMax);
+}
+
+/// [collective] The same of a matrix of several ranks by the first alone.
+void solve_on_first(EigenDecomposition& result, const DistributedMatrix& matrix, EigenRange range) {
   const auto& layout = matrix.layout();
   const Communicator& all = layout.grid->all();
-  if (solver == EigenSolver::kLapack && all.size() > 1) {
-    const auto pairs = one_rank_eigen(factor == 1 ? matrix : scaled(matrix, factor), range);
-    const auto order = wanted(pairs.values, range, layout.rows);
-    result.values = pairs.values.index_select(0, order);
-    result.vectors =
-        dealt_rows(all, RowPartition(layout.rows, all.size()), pairs.vectors.local(), order);
-    return;
+  const double largest = largest_of_all(all, largest_magnitude(matrix.local()));
+  require_finite(largest, layout.rows, true);
+  const double factor = power_of_two_for(largest);
+  const auto pairs = one_rank_eigen(factor == 1 ? matrix : scaled(matrix.clone(), factor), range);
+  const auto order = wanted(pairs.values, range, layout.rows);
+  result.values = pairs.values.index_select(0, order).div_(factor);
+  result.vectors =
+      dealt_rows(all, RowPartition(layout.rows, all.size()), pairs.vectors.local(), order);
+}
+
+/// [collective] The same by all ranks, or by other solvers.
+void solve_on_all(EigenDecomposition& result, const DistributedMatrix& matrix, EigenRange range,
+                  EigenSolver solver) {
+  const auto& layout = matrix.layout();
+  const Communicator& all = layout.grid->all();
+  const RowPartition partition(layout.rows, all.size());
+  DistributedMatrix copy(
+      layout, empty_column_major(layout.local_rows(), layout.local_columns(), torch::kFloat64));
+  const double largest = largest_of_all(all, copy_with_largest(copy.local(), matrix.local()));
+  require_finite(largest, layout.rows, true);
+  const double factor = power_of_two_for(largest);
+  const auto pairs = solve(scaled(std::move(copy), factor), range, solver);
+  std::vector<torch::Tensor> extremes;
+  for (const auto& vectors : pairs.vectors) {
+    extremes.push_back(own_column_extremes(vectors));
   }
-  const auto pairs = solve(matrix, factor, range, solver);
-  const auto every = torch::arange(pairs.values.size(0));
-  const auto agreed = agreed_pairs(all, pairs.values, column_extremes(pairs.vectors, every));
+  const auto agreed = agreed_pairs(all, pairs.values, torch::cat(extremes, 1));
+  const auto signs = signs_by(agreed.extremes);
   const auto order = wanted(agreed.values, range, layout.rows);
-  result.values = agreed.values.index_select(0, order);
-  result.vectors = torch::empty({pairs.vectors.size(0), order.size(0)}, torch::kFloat64);
-  fill_rows(result.vectors, pairs.vectors, order, signs_by(agreed.extremes.index_select(1, order)));
+  auto places = torch::full({pairs.values.size(0)}, -1, torch::kInt64);
+  places.index_put_({order}, torch::arange(order.size(0)));
+  result.values = agreed.values.index_select(0, order).div_(factor);
+  result.vectors =
+      torch::empty({partition.range(all.rank()).size(), order.size(0)}, torch::kFloat64);
+  std::int64_t first = 0;
+  for (const auto& vectors : pairs.vectors) {
+    const std::int64_t count = vectors.layout().columns;
+    deal_rows(vectors, partition, places.narrow(0, first, count), signs.narrow(0, first, count),
+              result.vectors);
+    first += count;
+  }
 }
 
 std::string name_of(EigenSolver solver) {
@@ -229,11 +244,6 @@ std::string name_of(EigenSolver solver) {
     default:
       return "automatic";
   }
-}
-
-/// [collective] max |a| over the tensors of all ranks.
-double largest_of_all(const Communicator& all, const torch::Tensor& values) {
-  return all_reduce(all, largest_magnitude(values), ReduceOp::kMax);
 }
 
 void verify(const DistributedMatrix& matrix, EigenDecomposition& result) {
@@ -252,8 +262,8 @@ void verify(const DistributedMatrix& matrix, EigenDecomposition& result) {
     product.addmm_(rows.narrow(1, range.begin, range.size()), part);
   }
   product.sub_(result.vectors * result.values);
-  result.residual =
-      largest_of_all(all, product) / std::max(largest_of_all(all, result.values), 1e-300);
+  result.residual = largest_of_all(all, largest_magnitude(product)) /
+                    std::max(largest_of_all(all, largest_magnitude(result.values)), 1e-300);
   // Orthogonality block by block of columns: count x 64 numbers at a time.
   const std::int64_t count = result.values.size(0);
   for (std::int64_t first = 0; first < count; first += 64) {
@@ -328,15 +338,15 @@ EigenDecomposition symmetric_eigen(const DistributedMatrix& matrix, EigenRange r
   if (solver == EigenSolver::kLapack && all.size() == 1) {
     solve_here(result, matrix.local(), range, true);
   } else {
-    const double largest = largest_of_all(all, matrix.local());
-    require_finite(largest, n, true);
     if (solver == EigenSolver::kAutomatic) {
       solver = choose(layout, range, options.one_rank);
     }
-    const double factor = power_of_two_for(largest);
     const auto square = layout == matrix.layout() ? matrix : redistribute(matrix, layout);
-    solve_on_all(result, square, factor, range, solver);
-    result.values.div_(factor);
+    if (solver == EigenSolver::kLapack) {
+      solve_on_first(result, square, range);
+    } else {
+      solve_on_all(result, square, range, solver);
+    }
   }
   const bool alone = solver == EigenSolver::kLapack && all.size() > 1;
   result.solver = name_of(solver) + (alone ? " on one rank" : "") + ", n = " + std::to_string(n) +
