@@ -1,8 +1,7 @@
 #include <algorithm>
-#include <chrono>
-#include <thread>
 
 #include "eigenscale/bench/suites.h"
+#include "eigenscale/core/clock.h"
 #include "eigenscale/core/errors.h"
 #include "eigenscale/linalg/eigen_backends.h"
 #include "eigenscale/linalg/process_grid.h"
@@ -22,8 +21,13 @@ DistributedMatrix symmetric_matrix(const BlockCyclicLayout& layout) {
   return result;
 }
 
-/// A thread of OpenBLAS that worked for the contender before spins for 2^26 cycles more.
-void let_threads_fall_asleep() { std::this_thread::sleep_for(std::chrono::milliseconds(60)); }
+/// A thread of OpenBLAS that worked for the contender before spins for 2^26 cycles more. Nobody
+/// sleeps meanwhile: processors that do are slow at first.
+void let_threads_fall_asleep() {
+  constexpr double kSeconds = 0.06;
+  for (const double begin = now_seconds(); now_seconds() - begin < kSeconds;) {
+  }
+}
 
 /// Backends overwrite the matrix: every call gets a copy, which is not timed.
 struct Backend {

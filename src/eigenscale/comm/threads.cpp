@@ -37,7 +37,9 @@ namespace {
 int allowed_processors() {
   const int bound = processors_in_mask(
       [](std::size_t bytes, cpu_set_t* mask) { return ::sched_getaffinity(0, bytes, mask); });
-  return std::max(1, static_cast<int>(std::min<double>(bound, processor_limit())));
+  // Read once: a tenth of a small eigenproblem is no time for a dozen files.
+  static const double limit = processor_limit();
+  return std::max(1, static_cast<int>(std::min<double>(bound, limit)));
 }
 
 /// torch does not pass its number on to OpenBLAS, which is there under any of several names.
