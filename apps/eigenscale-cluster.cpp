@@ -24,7 +24,8 @@ ProgramOptions describe_options() {
   options.group("Method")
       ("preset", one_of({"orl", "coil20", "coil100", "yaleb"}),
        "the paper's settings: orl, coil20, coil100 or yaleb")
-      ("encoder", one_of({"none", "conv", "mlp"}), "none, conv or mlp")
+      ("encoder", one_of({"none", "conv", "mlp", "curves"}),
+       "none, conv, mlp, or curves: a monotone curve for each feature, learned with the subspaces")
       ("encoder-channels", text(),
        "conv: channels per layer, by default 16,32,16; mlp: widths, the latent size last")
       ("encoder-kernels", text(), "conv: odd kernel size per layer, by default 5,3,3")

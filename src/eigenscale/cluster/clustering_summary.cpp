@@ -61,4 +61,14 @@ void log_step(Run& run, const FineTuningStep& step, std::int64_t most_steps) {
   run.progress("finetune", most_steps, step.step, format_text("loss {:.6g}", step.loss));
 }
 
+void log_curves(Run& run, const CurveStep& step) {
+  run.log({{"phase", "curves"},
+           {"round", step.round},
+           {"step", step.step},
+           {"log_likelihood", step.log_likelihood},
+           {"objective", step.objective}});
+  run.progress("curves", kCurveRounds * kCurveSteps, (step.round - 1) * kCurveSteps + step.step,
+               format_text("objective {:.4g}", step.objective));
+}
+
 }  // namespace eigenscale

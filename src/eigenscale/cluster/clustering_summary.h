@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "eigenscale/cluster/curve_learning.h"
 #include "eigenscale/cluster/fine_tuning.h"
 #include "eigenscale/cluster/metrics.h"
 #include "eigenscale/report/run.h"
@@ -30,5 +31,8 @@ void log_epoch(Run& run, const EpochReport& epoch);
 
 /// [local] The same of a step of at most `most_steps` of fine-tuning.
 void log_step(Run& run, const FineTuningStep& step, std::int64_t most_steps);
+
+/// [local] The same of a step towards curves of features.
+void log_curves(Run& run, const CurveStep& step);
 
 }  // namespace eigenscale

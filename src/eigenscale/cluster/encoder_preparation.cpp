@@ -42,7 +42,8 @@ AutoencoderSpecification autoencoder_specification(const ClusteringSettings& set
                                                    const std::vector<std::int64_t>& sample_shape,
                                                    const std::string& data) {
   AutoencoderSpecification result;
-  result.kind = parse_encoder_kind(settings.encoder);
+  // Curves are no autoencoder: features are what they are of.
+  result.kind = learns_curves(settings) ? EncoderKind::kNone : parse_encoder_kind(settings.encoder);
   result.features = 1;
   for (const std::int64_t size : sample_shape) {
     result.features *= size;

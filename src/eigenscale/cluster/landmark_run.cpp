@@ -8,9 +8,12 @@
 #include "eigenscale/cluster/clustering_setting.h"
 #include "eigenscale/cluster/clustering_snapshots.h"
 #include "eigenscale/cluster/clustering_summary.h"
+#include "eigenscale/cluster/curve_learning.h"
+#include "eigenscale/cluster/curve_snapshot.h"
 #include "eigenscale/cluster/encoder_preparation.h"
 #include "eigenscale/cluster/encoder_snapshot.h"
 #include "eigenscale/cluster/landmark_clustering.h"
+#include "eigenscale/cluster/landmark_fine_tuning.h"
 #include "eigenscale/cluster/landmark_snapshots.h"
 #include "eigenscale/cluster/landmark_summary.h"
 #include "eigenscale/cluster/landmarks.h"
@@ -80,14 +83,24 @@ class LandmarkRun {
           autoencoder_specification(settings_, rows_->sample_shape(), options_.data_name());
     });
     const std::int64_t features = rows_->raw().features();
+    if (learns_curves(settings_)) {
+      require_few_features(features, options_.data_name());
+    }
     const bool encodes = autoencoder_.kind != EncoderKind::kNone;
     const bool reduces = !encodes && features > kWideRows;
-    rows_->require_room(
-        (encodes ? Autoencoder(autoencoder_, options_.clustering.precision, 0).latent_size()
-                 : (reduces ? kReducedFeatures : features)) +
-        (options_.affine ? 1 : 0));
+    const std::int64_t mapped =
+        encodes ? Autoencoder(autoencoder_, options_.clustering.precision, 0).latent_size()
+                : (reduces ? kReducedFeatures : features);
+    // Curves are learned without the constant.
+    rows_->require_room(mapped + (options_.affine && !learns_curves(settings_) ? 1 : 0));
+    if (options_.whiten_features.value_or(0) > 0) {
+      require_memory(world_, memory_for_whitening(mapped));
+    }
     if (reduces) {
       require_memory(world_, memory_for_leading_directions(features));
+    }
+    if (learns_curves(settings_)) {
+      require_memory(world_, memory_for_curves(features, options_.clustering.clusters));
     }
     log_info("{}", require_memory(world_, memory_for_landmarks(choice_.count)));
     if (!options_.labels.empty()) {
@@ -127,60 +140,37 @@ class LandmarkRun {
     snapshots_->save();
   }
 
-  /// Trains the coefficients of the first draw's landmarks together with the encoder (Ji et al.,
-  /// NeurIPS 2017), and keeps the labels that they give.
-  void fine_tune_on_landmarks() {
-    const RowPartition blocks(choice_.count, world_.size());
-    const auto own = blocks.range(world_.rank());
-    if (snapshots_->has("landmark_labels")) {
-      landmark_labels_ =
-          snapshots_->tensor("landmark_labels", "labels").narrow(0, own.begin, own.size());
+  /// Curves of the file's features, behind which subspaces are straight.
+  void learn_curves() {
+    auto from = noted_curves(*snapshots_);
+    if (from.done) {
+      model_.curves = from.curves;
       return;
     }
-    const auto landmarks =
-        draw_landmarks(rows_->partition().rows(), choice_.count, options_.clustering.seed);
-    std::vector<std::vector<std::int64_t>> wanted;
-    for (int rank = 0; rank < world_.size(); ++rank) {
-      const auto range = blocks.range(rank);
-      wanted.emplace_back(landmarks.begin() + range.begin, landmarks.begin() + range.end);
-    }
-    auto clustering = landmark_options();
-    clustering.autoencoder = autoencoder_;
-    clustering.network = model_.encoder;
-    clustering.ablation = false;
-    require_memory_for_coefficients(world_, choice_.count, false, clustering.precision);
-    const Samples samples{
-        blocks,
-        exchange_rows(world_, rows_->partition(), rows_->raw(), wanted, clustering.precision),
-        rows_->sample_shape()};
-    landmark_labels_ =
-        cluster_samples(run_.placement(), samples, std::nullopt, clustering,
-                        {.phase = [this](const std::string& phase) { run_.phase(phase); },
-                         .epoch = [](const EpochReport&) { return true; },
-                         .step =
-                             [&](const FineTuningStep& step) {
-                               log_step(run_, step, clustering.settings.finetune_steps);
-                               return true;
-                             },
-                         .pretrained = [](Autoencoder&) {}},
-                        &*snapshots_)
-            .labels;
-    auto all = torch::empty({choice_.count}, torch::kInt64);
-    world_.all_gather(all, landmark_labels_, blocks.counts());
-    note_weights(*snapshots_, *model_.encoder);
-    snapshots_->forget("embedding");
-    snapshots_->forget("findings");
-    snapshots_->note("landmark_labels", {{"landmarks", choice_.count}}, {{"labels", all}});
-    snapshots_->save();
+    run_.phase("curves");
+    const CurveEvents events{.step = [this](const CurveStep& step) { log_curves(run_, step); },
+                             .round =
+                                 [this](const CurveProgress& progress) {
+                                   note_curves(*snapshots_, progress);
+                                   snapshots_->save();
+                                 }};
+    model_.curves = learn_feature_curves(world_, rows_->partition(), rows_->raw(),
+                                         landmark_options(rows_->raw().features()),
+                                         draws_of_landmarks(), std::move(from), events);
   }
 
-  /// Encoder or reduction, appended constant, unit length.
+  /// Curves, encoder or reduction, appended constant, unit length.
   void prepare_rows() {
     model_.scale = options_.scale;
-    if (autoencoder_.kind != EncoderKind::kNone) {
+    if (learns_curves(settings_)) {
+      learn_curves();
+    } else if (autoencoder_.kind != EncoderKind::kNone) {
       prepare_network();
       if (!choice_.closed_form) {
-        fine_tune_on_landmarks();
+        auto clustering = landmark_options(model_.encoder->latent_size());
+        clustering.network = model_.encoder;
+        landmark_labels_ = fine_tune_on_landmarks(world_, run_, *snapshots_, *rows_,
+                                                  std::move(clustering), choice_.count);
       }
     } else if (rows_->raw().features() > kWideRows) {
       reduce_rows();
@@ -219,6 +209,9 @@ class LandmarkRun {
     if (model_.directions.defined()) {
       log_info("rows are reduced to their {} leading directions", model_.directions.size(1));
     }
+    if (model_.curves.defined()) {
+      log_info("features lie behind monotone curves that were learned (--encoder curves)");
+    }
     if (model_.whitening.defined()) {
       log_info("features are whitened in part (--whiten-features)");
     }
@@ -232,13 +225,11 @@ class LandmarkRun {
     }
   }
 
-  /// For landmarks as they come from the file, or, once there are unit rows, for these.
-  ClusteringOptions landmark_options() {
+  /// For landmarks of so many features.
+  ClusteringOptions landmark_options(std::int64_t features) const {
     auto clustering = options_.clustering;
     clustering.settings = landmark_settings(choice_.count, clustering.clusters, options_.overrides);
-    clustering.settings.subspace_dim =
-        std::min(clustering.settings.subspace_dim,
-                 model_.encoder ? model_.encoder->latent_size() : rows_->unit().features());
+    clustering.settings.subspace_dim = std::min(clustering.settings.subspace_dim, features);
     clustering.closed_form = choice_.closed_form;
     const auto [rows, columns] = ProcessGrid::squarest(world_.size());
     clustering.grid_rows = rows;
@@ -246,26 +237,30 @@ class LandmarkRun {
     return clustering;
   }
 
+  LandmarkOptions draws_of_landmarks() const {
+    // There is one network to be tuned: one draw's.
+    const bool one = choice_.count == rows_->partition().rows() || landmark_labels_.defined();
+    return {.landmarks = choice_.count,
+            .draws = one ? 1 : options_.landmark_draws,
+            .dimension = options_.overrides.subspace_dim.value_or(0),
+            .labels = landmark_labels_};
+  }
+
   void find_landmark_subspaces() {
     if (has_landmark_model(*snapshots_)) {
       landmarks_ = noted_landmark_model(*snapshots_);
       return;
     }
-    // There is one network to be tuned: one draw's.
-    const bool one = choice_.count == rows_->partition().rows() || landmark_labels_.defined();
     LandmarkEvents events;
     events.phase = [this](const std::string& phase) { run_.phase(phase); };
     events.starts = [this](const StartLabels& starts) {
       note_starts(*snapshots_, starts);
       snapshots_->save();
     };
-    landmarks_ =
-        cluster_landmarks(world_, rows_->partition(), rows_->unit_on_host(), landmark_options(),
-                          {.landmarks = choice_.count,
-                           .draws = one ? 1 : options_.landmark_draws,
-                           .dimension = options_.overrides.subspace_dim.value_or(0),
-                           .labels = landmark_labels_},
-                          noted_starts(*snapshots_), events);
+    landmarks_ = cluster_landmarks(
+        world_, rows_->partition(), rows_->unit_on_host(),
+        landmark_options(model_.encoder ? model_.encoder->latent_size() : rows_->unit().features()),
+        draws_of_landmarks(), noted_starts(*snapshots_), events);
     note_landmark_model(*snapshots_, landmarks_);
     snapshots_->save();
     log_info("best start: {} (objective {:.4g}), dimension {}",

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "eigenscale/cluster/curve_learning.h"
 #include "eigenscale/cluster/leading_directions.h"
 #include "eigenscale/core/log.h"
 #include "eigenscale/core/number_text.h"
@@ -25,6 +26,11 @@ constexpr double kCoefficientFixedBytes = 64.0 * 1024 * 1024;
 // at most m doubles a row afterwards.
 constexpr double kCodeFloatBytes = 12;
 constexpr double kCodeDoubleBytes = 24;
+
+// Of the sample of curves in doubles: it and what quantiles sort, on every rank; and what a step
+// keeps of its part of it.
+constexpr double kCurveCopies = 3;
+constexpr double kCurveTensors = 32;
 
 }  // namespace
 
@@ -89,6 +95,17 @@ MemoryNeed memory_for_whitening(std::int64_t features) {
   const double matrices = 3 * 8.0 * static_cast<double>(features) * static_cast<double>(features);
   need.bytes_of_rank = [matrices, directions = need.bytes_of_rank](std::int64_t ranks) {
     return directions(ranks) + matrices;
+  };
+  return need;
+}
+
+MemoryNeed memory_for_curves(std::int64_t features, std::int64_t clusters) {
+  const double numbers =
+      static_cast<double>(most_curve_rows(clusters)) * static_cast<double>(features);
+  MemoryNeed need;
+  need.subject = "learning the curves of " + count_text(features) + " features needs";
+  need.bytes_of_rank = [numbers](std::int64_t ranks) {
+    return 8 * numbers * (kCurveCopies + kCurveTensors / static_cast<double>(ranks));
   };
   return need;
 }

@@ -34,6 +34,11 @@ MemoryNeed memory_for_landmarks(std::int64_t landmarks);
 /// D x D in blocks over the ranks, and the sample.
 MemoryNeed memory_for_leading_directions(std::int64_t features);
 
+/// [local] What learning the curves of D features for K clusters needs (learn_feature_curves): the
+/// sample on
+/// every rank, and what backward keeps of a rank's part of it.
+MemoryNeed memory_for_curves(std::int64_t features, std::int64_t clusters);
+
 /// [local] What the whitening of r features needs (feature_whitening): r x r matrices on every
 /// rank.
 MemoryNeed memory_for_whitening(std::int64_t features);

@@ -16,7 +16,7 @@ constexpr std::int64_t kManySamples = 10000;
 /// The settings of one clustering run that the paper fixes per data set (Ji et al., NeurIPS 2017,
 /// and the authors' code).
 struct ClusteringSettings {
-  std::string encoder = "none";  // none, conv or mlp
+  std::string encoder = "none";  // none, conv, mlp or curves
   std::vector<std::int64_t> channels;
   std::vector<std::int64_t> kernels;
   std::vector<std::int64_t> image_shape;  // C, H, W
@@ -38,6 +38,11 @@ struct ClusteringSettings {
   std::optional<std::int64_t> pretrain_epochs;  // exactly; else until its rules end it
   std::int64_t finetune_steps = 0;
 };
+
+/// [local] Whether a curve of each feature is learned in place of an autoencoder.
+inline bool learns_curves(const ClusteringSettings& settings) {
+  return settings.encoder == "curves";
+}
 
 /// What a user sets of them; the rest comes from a preset or from the number of samples.
 struct ClusteringOverrides {

@@ -99,7 +99,7 @@ void RunRows::make_unit_rows(SubspaceModel& model) {
   streamed_ = std::make_unique<UnitRows>(*features_, model.constant, placement_);
   const std::int64_t bytes = partition_.block() * streamed_->features() *
                              static_cast<std::int64_t>(torch::elementSize(type_));
-  const bool dear = raw_->features() >= kDearFeatures;
+  const bool dear = raw_->features() >= kDearFeatures || model.curves.defined();
   const double spare = dear ? available_memory_per_rank(world_) * kHeldShare : 0;
   held_ =
       bytes <= (placement_.on_device() ? kHeldOnDevice

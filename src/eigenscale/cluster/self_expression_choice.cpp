@@ -42,6 +42,13 @@ SelfExpressionChoice choose_self_expression(const ClusteringRunOptions& options,
     throw InputError("--landmarks is " + std::to_string(options.landmarks) + " but '" +
                      options.data_name() + "' has " + std::to_string(samples) + " samples");
   }
+  const std::string encoder = options.overrides.encoder.value_or("none");
+  const bool curves = encoder == "curves";
+  if (curves && (options.self_expression == "landmark" || options.refine == "none")) {
+    throw OptionError(
+        "--encoder curves is for the subspace model: leave out --self-expression landmark and "
+        "--refine none");
+  }
   if (options.self_expression == "landmark") {
     return codes_on_landmarks(options, samples);
   }
@@ -55,7 +62,7 @@ SelfExpressionChoice choose_self_expression(const ClusteringRunOptions& options,
   SelfExpressionChoice choice;
   // A preset is the paper's method.
   choice.landmarks =
-      given || subspaces ||
+      given || subspaces || curves ||
       (automatic && options.refine != "none" && options.preset.empty() && samples > kFullSamples);
   if (!choice.landmarks) {
     if (options.affine || options.whiten_features) {
@@ -69,24 +76,25 @@ SelfExpressionChoice choose_self_expression(const ClusteringRunOptions& options,
   }
   if (!options.preset.empty()) {
     throw OptionError(
-        "a preset is coefficients over all samples: leave out --landmarks and --refine");
+        "a preset is coefficients over all samples: leave out --landmarks, --refine and --encoder "
+        "curves");
   }
   if (options.grid[0] > 0) {
     throw OptionError("--grid is for coefficients over all samples: leave it out with landmarks");
   }
-  if (options.overrides.encoder.value_or("none") == "none" &&
-      !options.clustering.pretrained.empty()) {
+  if ((curves || encoder == "none") && !options.clustering.pretrained.empty()) {
     throw OptionError(
-        "--pretrained is the weights of an encoder, and there is none: give --encoder");
+        "--pretrained is the weights of an encoder, and there is none: give --encoder conv or "
+        "mlp");
   }
   // Coefficients over all rows when they were asked for by name, and the model behind them.
-  choice.count = given                     ? options.landmarks
-                 : subspaces && !automatic ? samples
-                                           : default_landmarks(samples, clusters);
+  choice.count = given                                 ? options.landmarks
+                 : (subspaces || curves) && !automatic ? samples
+                                                       : default_landmarks(samples, clusters);
   choice.closed_form = options.self_expression != "full";
   choice.reason = std::string(choice.closed_form ? "closed form on " : "full on ") +
                   std::to_string(choice.count) + " landmarks" +
-                  (automatic && !given && !subspaces
+                  (automatic && !given && !subspaces && !curves
                        ? " (over all rows up to " + std::to_string(kFullSamples) + " of them)"
                        : "");
   return choice;

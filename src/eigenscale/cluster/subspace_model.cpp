@@ -16,8 +16,13 @@ namespace {
 
 constexpr const char* kEncoder = "encoder:";
 constexpr std::int64_t kBlock = SubspaceAssigner::kBlock;
-// Of the format: 2 has a whitening, which a reader of 1 would leave out.
-constexpr int kVersion = 2;
+// Of the format: 2 has a whitening, 3 curves, which a reader of less would leave out.
+constexpr int kVersion = 3;
+constexpr const char* kCurves[] = {"curves:knots", "curves:values", "curves:slopes"};
+
+int version_of(const SubspaceModel& model) {
+  return model.curves.defined() ? 3 : model.whitening.defined() ? 2 : 1;
+}
 
 nlohmann::json describe(const AutoencoderSpecification& specification) {
   return {{"kind", specification.kind == EncoderKind::kConvolution ? "conv" : "mlp"},
@@ -98,6 +103,12 @@ void check_model(const SubspaceModel& model, const std::filesystem::path& path) 
                 torch::isfinite(model.directions).all().item<bool>(),
             "its directions do not lead to " + std::to_string(features) + " features");
   }
+  if (model.curves.knots.defined() || model.curves.values.defined() ||
+      model.curves.slopes.defined()) {
+    require(!model.directions.defined() && !model.encoder && are_feature_curves(model.curves) &&
+                model.curves.features() == features,
+            "it has no monotone curves of " + std::to_string(features) + " features");
+  }
 }
 
 }  // namespace
@@ -114,7 +125,7 @@ std::int64_t SubspaceModel::row_width() const {
 
 void save_subspace_model(const std::filesystem::path& path, const SubspaceModel& model) {
   nlohmann::json description = {{"format", "eigenscale subspaces"},
-                                {"version", model.whitening.defined() ? kVersion : 1},
+                                {"version", version_of(model)},
                                 {"objective", model.objective},
                                 {"scale", model.scale},
                                 {"constant", model.constant}};
@@ -125,6 +136,11 @@ void save_subspace_model(const std::filesystem::path& path, const SubspaceModel&
   }
   if (model.whitening.defined()) {
     tensors["whitening"] = model.whitening;
+  }
+  if (model.curves.defined()) {
+    tensors[kCurves[0]] = model.curves.knots;
+    tensors[kCurves[1]] = model.curves.values;
+    tensors[kCurves[2]] = model.curves.slopes;
   }
   if (model.encoder) {
     description["encoder"] = describe(model.encoder->specification());
@@ -155,6 +171,9 @@ SubspaceModel load_subspace_model(const std::filesystem::path& path) {
   }
   if (tensors.contains("whitening")) {
     model.whitening = tensors["whitening"];
+  }
+  if (std::ranges::any_of(kCurves, [&](const char* part) { return tensors.contains(part); })) {
+    model.curves = {tensors[kCurves[0]], tensors[kCurves[1]], tensors[kCurves[2]]};
   }
   try {
     const auto description = nlohmann::json::parse(text_of(tensors["description"]));
@@ -192,7 +211,8 @@ FeatureRows::FeatureRows(const RowProvider& rows, std::int64_t first_row,
       rows_(rows),
       first_row_(first_row),
       model_(model),
-      encoder_(model.encoder) {}
+      encoder_(model.encoder),
+      curves_(model.curves) {}
 
 FeatureRows::FeatureRows(const RowProvider& rows, std::int64_t first_row,
                          const SubspaceModel& model, const Placement& placement)
@@ -203,6 +223,11 @@ FeatureRows::FeatureRows(const RowProvider& rows, std::int64_t first_row,
   device_ = placement;
   if (model.encoder) {
     encoder_ = autoencoder_at(placement, model.encoder);
+  }
+  if (model.curves.defined()) {
+    for (auto* part : {&curves_.knots, &curves_.values, &curves_.slopes}) {
+      *part = placement.to_device(*part, "encoder");
+    }
   }
 }
 
@@ -217,7 +242,7 @@ torch::Tensor FeatureRows::multiplied(const torch::Tensor& block, const torch::T
 }
 
 torch::Tensor FeatureRows::map(const torch::Tensor& block) const {
-  auto mapped = block;
+  auto mapped = curves_.defined() ? curves_(block) : block;
   if (model_.directions.defined()) {
     mapped = multiplied(mapped, model_.directions, directions_);
   }

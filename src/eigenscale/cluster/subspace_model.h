@@ -12,6 +12,7 @@
 #include "eigenscale/comm/placement.h"
 #include "eigenscale/data/row_provider.h"
 #include "eigenscale/nn/autoencoder.h"
+#include "eigenscale/nn/feature_curves.h"
 
 namespace eigenscale {
 
@@ -24,6 +25,7 @@ struct SubspaceModel {
   double objective = 0;                  ///< mean squared distance of the rows to their subspace
   double scale = 1;                      ///< factor on every value of the file
   double constant = 0;                   ///< appended feature; 0: none
+  FeatureCurves curves;                  ///< of the file's D features, first; undefined: not
   torch::Tensor directions;              ///< D x r, rows are multiplied by it first; undefined: not
   std::shared_ptr<Autoencoder> encoder;  ///< null: none
   torch::Tensor whitening;               ///< r x r, features are multiplied by it; undefined: not
@@ -42,7 +44,8 @@ void save_subspace_model(const std::filesystem::path& path, const SubspaceModel&
 SubspaceModel load_subspace_model(const std::filesystem::path& path);
 
 /// The rows of a file (a provider of them, scaled already) as features before they are scaled to
-/// unit length: multiplied by the model's directions, encoded and whitened. Borrows rows and model.
+/// unit length: behind the model's curves, multiplied by its directions, encoded and whitened.
+/// Borrows rows and model.
 ///
 /// A row's features depend on the row and its global index alone, to the bit: see SubspaceAssigner.
 class FeatureRows final : public RowProvider {
@@ -60,7 +63,8 @@ class FeatureRows final : public RowProvider {
 
  private:
   bool maps() const {
-    return model_.directions.defined() || model_.encoder || model_.whitening.defined();
+    return model_.curves.defined() || model_.directions.defined() || model_.encoder ||
+           model_.whitening.defined();
   }
   torch::Tensor multiplied(const torch::Tensor& block, const torch::Tensor& by,
                            torch::Tensor& kept) const;
@@ -71,6 +75,7 @@ class FeatureRows final : public RowProvider {
   const SubspaceModel& model_;
   std::optional<Placement> device_;       // where it is one
   std::shared_ptr<Autoencoder> encoder_;  // the model's, where the rows are
+  FeatureCurves curves_;                  // the same
   mutable torch::Tensor directions_;      // the same, in the type that was last asked for
   mutable torch::Tensor whitening_;       // the same
 };

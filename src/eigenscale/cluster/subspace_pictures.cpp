@@ -32,7 +32,8 @@ torch::Tensor tile(const torch::Tensor& images, const std::vector<std::int64_t>&
 
 torch::Tensor direction_pictures(const SubspaceModel& model,
                                  const std::vector<std::int64_t>& shape) {
-  if (!are_images(shape) || model.encoder || model.row_width() != shape[0] * shape[1] * shape[2]) {
+  if (!are_images(shape) || model.encoder || model.curves.defined() ||
+      model.row_width() != shape[0] * shape[1] * shape[2]) {
     return {};
   }
   const std::int64_t clusters = std::min(kPictureClusters, model.clusters());

@@ -154,7 +154,7 @@ class Refiner {
                       const Totals& totals) const {
     const auto zero = zero_rows_on_device(rows, residuals);
     const auto begin =
-        sort_on_device(torch::where(zero, torch::full_like(labels, clusters_), labels), clusters_)
+        sort_labels(torch::where(zero, torch::full_like(labels, clusters_), labels), clusters_)
             .begin;
     torch::Tensor(totals.sizes).add_(begin.diff());
     torch::Tensor(totals.numbers)

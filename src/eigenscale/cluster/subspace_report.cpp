@@ -20,6 +20,7 @@ constexpr std::int64_t kBins = 4000;
 constexpr std::int64_t kDrawnBins = 80;
 constexpr std::int64_t kDrawnRows = 4000;
 constexpr std::int64_t kDrawnSpectra = 8;
+constexpr std::int64_t kDrawnCurves = 8;
 
 /// Where a share of the rows lies below, by bins.
 double quantile(const ResidualHistogram& histogram, double share) {
@@ -164,6 +165,33 @@ void add_model(HtmlReport& page, const SubspaceFindings& findings) {
                          .mark_text = "s = " + std::to_string(model.bases.size(2))}));
 }
 
+/// Those that are farthest from a straight line.
+void add_curves(HtmlReport& page, const FeatureCurves& curves) {
+  if (!curves.defined()) {
+    return;
+  }
+  const std::int64_t last = curves.knots.size(1) - 1;
+  const auto from_first = [&](const torch::Tensor& table) {
+    const auto first = table.narrow(1, 0, 1);
+    return (table - first) / (table.narrow(1, last, 1) - first).clamp_min(1e-300);
+  };
+  const auto share = from_first(curves.knots);
+  const auto constant = curves.slopes.amax(1) == 0;
+  const auto bent = (from_first(curves.values) - share).abs().amax(1).masked_fill(constant, 0);
+  const auto order = std::get<1>(bent.sort(/*stable=*/true, 0, /*descending=*/true));
+  std::vector<Series> drawn;
+  for (std::int64_t i = 0; i < std::min(kDrawnCurves, curves.features()); ++i) {
+    const auto feature = order[i].item<std::int64_t>();
+    drawn.push_back({"feature " + std::to_string(feature), column(share.t(), feature),
+                     column(curves.values.t(), feature)});
+  }
+  page.add_section("Curves of features",
+                   "What was learned to make subspaces straight: the features farthest from a "
+                   "straight line, each from its smallest to its largest value.",
+                   svg_plot(drawn, {.x_label = "share of the feature's range",
+                                    .y_label = "standard deviations"}));
+}
+
 void add_search(HtmlReport& page, const SubspaceFindings& findings) {
   if (findings.passes != nullptr) {
     Series objective;
@@ -283,6 +311,7 @@ std::string subspace_report(const Communicator& world, const RowPartition& parti
   add_residuals(page, findings.residuals);
   add_pictures(page, pictures);
   add_model(page, findings);
+  add_curves(page, model.curves);
   add_search(page, findings);
   std::vector<std::vector<std::string>> seconds = {{"phase", "seconds"}};
   for (const auto& [phase, value] : summary["seconds"].items()) {

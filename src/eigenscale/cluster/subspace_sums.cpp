@@ -72,7 +72,7 @@ SubspaceSums::SubspaceSums(const Placement& placement, std::int64_t clusters, st
   }
 }
 
-SortedLabels sort_on_device(const torch::Tensor& labels, std::int64_t clusters) {
+SortedLabels sort_labels(const torch::Tensor& labels, std::int64_t clusters) {
   if (labels.numel() == 0) {
     return {labels, torch::zeros({clusters + 1}, labels.options())};
   }
@@ -145,7 +145,7 @@ void SubspaceSums::add_sorted(const torch::Tensor& rows, const std::int64_t* lab
 }
 
 void SubspaceSums::add_on_device(const torch::Tensor& rows, const torch::Tensor& labels) {
-  const auto sorted = sort_on_device(labels, clusters_);
+  const auto sorted = sort_labels(labels, clusters_);
   const auto in_order = rows.index_select(0, sorted.order);
   const auto begin = device_->to_host(sorted.begin, "cluster sizes");
   for (std::int64_t k = 0; k < clusters_; ++k) {

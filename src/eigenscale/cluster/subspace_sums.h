@@ -10,13 +10,13 @@
 
 namespace eigenscale {
 
-/// [local] Of labels on a device (int64, 0 to K): what sorts them, keeping the order of equals, and
-/// where each of 0 to K begins then, K + 1 numbers.
+/// [local] Of labels wherever they are (int64, 0 to K): what sorts them, keeping the order of
+/// equals, and where each of 0 to K begins then, K + 1 numbers.
 struct SortedLabels {
   torch::Tensor order;
   torch::Tensor begin;
 };
-SortedLabels sort_on_device(const torch::Tensor& labels, std::int64_t clusters);
+SortedLabels sort_labels(const torch::Tensor& labels, std::int64_t clusters);
 
 /// Adds up what the next bases of K subspaces are made of, from labelled unit rows:
 ///
