@@ -119,6 +119,10 @@ class ClusterOnDevice(on_device.DeviceTest):
         summary = self.pair(*CONVOLUTION, "--no-ablation", sites=ENCODER)
         self.assertEqual(summary["choices"]["whiten_features"], 0, "too few landmarks a cluster")
 
+    def test_features_lie_behind_curves_there(self):
+        # Learned on the host, from a sample: the same there and here, to the bit.
+        self.pair("--encoder", "curves", "--no-ablation", sites={"to_device": {"encoder"}})
+
     def test_through_the_memory_of_the_host(self):
         self.pair(devices=1, sites={direction: {"collectives"} for direction in SITES})
 

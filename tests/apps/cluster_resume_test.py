@@ -240,6 +240,18 @@ class LandmarksOfAnyDimension(ResumeTest):
             self.assertFalse(json.load(file)["choices"]["subspace_dim_stands_out"])
 
 
+class Curves(ResumeTest):
+    OPTIONS = ["--clusters", 3, "--landmarks", 200, "--landmark-draws", 1, "--encoder", "curves",
+               "--subspace-dim", 2, "--no-ablation", "--checkpoint-interval", 0, "--progress",
+               "never"]
+    RESULTS = (*ResumeTest.RESULTS, "subspaces.safetensors")
+
+    def test_killed_between_rounds(self):
+        self.generate(1500, "--kind", "nonlinear", "--ambient-dim", 5, "--subspace-dim", 2,
+                      "--clusters", 3)
+        self.interrupt(2, "curves", 1, "landmarks", "refine")
+
+
 class Coefficients(ResumeTest):
     """The paper's network: coefficients over all samples."""
     OPTIONS = ["--clusters", 3, "--self-expression", "full", "--encoder", "mlp",

@@ -251,6 +251,55 @@ class Landmarks(program.ProgramTest):
                      self.path("default"))
         self.assertEqual(self.summary(self.path("default"))["choices"]["features"], 16)
 
+    def test_curves_straighten_what_a_saturation_bends(self):
+        data, labels = self.generate("data", 12000, "--kind", "nonlinear", "--ambient-dim", 9,
+                                     "--subspace-dim", 6)
+        common = ("--data", data, "--labels", labels, "--clusters", 5, "--landmarks", 600,
+                  "--landmark-draws", 1, "--no-ablation", "--precision", "double")
+        self.cluster(*common, "--output", self.path("linear"))
+        self.assertLess(self.summary(self.path("linear"))["metrics"]["accuracy"], 0.8)
+        self.cluster(*common, "--encoder", "curves", "--output", self.path("run"))
+        summary = self.summary(self.path("run"))
+        self.assertGreaterEqual(summary["metrics"]["accuracy"], 0.999)
+        self.assertIn("curves", summary["seconds"])
+        with open(self.path("run", "metrics.jsonl")) as file:
+            steps = [line for line in map(json.loads, file) if line["phase"] == "curves"]
+        self.assertGreater(steps[-1]["log_likelihood"], steps[0]["log_likelihood"])
+        self.assertLess(steps[-1]["objective"], 0.01 * steps[0]["objective"])
+
+        for output, has in (("run", True), ("linear", False)):
+            self.assertEqual(b"Curves of features" in self.bytes_of(output, "report.html"), has)
+
+        # On any number of ranks, and as a model.
+        for ranks in (1, 3, 4):
+            self.cluster(*common, "--encoder", "curves", "--output", self.path(f"on-{ranks}"),
+                         ranks=ranks)
+            # Rounding of sums over ranks moves curves by some 1e-4 in hundreds of steps: rows that
+            # lie near two subspaces may change sides, 2 of 10^5 were seen.
+            pairs = zip(*(program.read_npy(self.path(output, "labels.npy"))[1]
+                          for output in ("run", f"on-{ranks}")))
+            self.assertLessEqual(sum(a != b for a, b in pairs), 12, ranks)
+        for ranks in (1, 3):
+            self.cluster("--assign", self.path("run"), "--data", data, "--output",
+                         self.path(f"model-{ranks}"), ranks=ranks)
+            for name in ("labels.npy", "residuals.npy", "embedding.npy"):
+                self.assertEqual(self.bytes_of("run", name), self.bytes_of(f"model-{ranks}", name))
+
+        for more, word in ((("--self-expression", "landmark"), "for the subspace model"),
+                           (("--refine", "none"), "for the subspace model"),
+                           (("--preset", "orl"), "--encoder curves"),
+                           (("--affine", "--subspace-dim", 9), "have 9 features"),
+                           (("--pretrained", labels), "there is none")):
+            run = self.cluster("--data", data, "--clusters", 5, "--encoder", "curves", *more,
+                               "--output", self.path("refused"),
+                               code=3 if "--affine" in more else 2)
+            self.assertIn(word, run.errors)
+        program.write_npy(self.path("wide.npy"), (20, 257), [1.0] * 20 * 257)
+        run = self.cluster("--data", self.path("wide.npy"), "--clusters", 5, "--encoder", "curves",
+                           "--output", self.path("refused"), code=3)
+        self.assertIn("of at most 256, but the rows of", run.errors)
+        self.assertIn("have 257", run.errors)
+
 
 if __name__ == "__main__":
     program.main()

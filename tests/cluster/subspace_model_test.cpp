@@ -119,6 +119,32 @@ TEST(SubspaceModel, FeaturesAreMultipliedByTheWhitening) {
       1e-13);
 }
 
+TEST(SubspaceModel, FeaturesLieBehindItsCurves) {
+  const SharedDirectory directory;
+  const auto path = directory.path() / "subspaces.safetensors";
+  SubspaceModel model;
+  const auto knots = torch::arange(4, torch::kFloat64).expand({12, 4}).contiguous();
+  model.curves = {knots - 1, 2 * knots, 2 * torch::ones_like(knots)};  // 2 (x + 1)
+  model.bases = random_bases(4, 12, 3, 4, torch::kFloat32);
+  model.spectra = torch::rand({4, 5}, torch::kFloat64);
+  model.sizes = torch::tensor({3, 4, 5, 6}, torch::kInt64);
+  if (world().rank() == 0) {
+    save_subspace_model(path, model);
+    auto torn = model;
+    torn.curves.slopes = -model.curves.slopes;
+    save_subspace_model(directory.path() / "torn.safetensors", torn);
+  }
+  world().barrier();
+  const auto read = load_subspace_model(path);
+  EXPECT_EQ(read.row_width(), 12);
+  const auto all = test::random_matrix(600, 12, 6);
+  const MemoryRows raw(all);
+  const FeatureRows features(raw, 0, read);
+  EXPECT_LT((features.read({0, 600}, torch::kFloat64) - 2 * (all + 1)).abs().max().item<double>(),
+            1e-13);
+  EXPECT_THROW(load_subspace_model(directory.path() / "torn.safetensors"), InputError);
+}
+
 TEST(SubspaceModel, ReadsSingleRowsAsItReadsRanges) {
   const auto all = test::random_matrix(1500, 40, 6).to(torch::kFloat32);
   const MemoryRows raw(all);
