@@ -49,7 +49,8 @@ TEST(CurveParameters, KnowTheirSlopes) {
   CurveParameters parameters(sample);
   bend(parameters, 0.5);
   const auto curves = parameters.curves();
-  auto places = curves.places(sample);
+  // A little inwards: at the outermost knots the slope of a minimum is libtorch's to choose.
+  auto places = curves.places(0.999 * sample + 0.001 * sample.mean(0));
   places.distance.requires_grad_(true);
   const auto slopes = torch::autograd::grad({curves.at(places).sum()}, {places.distance}).front();
   const double expected = slopes.log().sum().item<double>();

@@ -30,7 +30,7 @@ constexpr double kCodeDoubleBytes = 24;
 // Of the sample of curves in doubles: it and what quantiles sort, on every rank; and what a step
 // keeps of its part of it.
 constexpr double kCurveCopies = 3;
-constexpr double kCurveTensors = 32;
+constexpr double kCurveTensors = 48;
 
 }  // namespace
 
