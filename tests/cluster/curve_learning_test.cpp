@@ -1,6 +1,8 @@
 #include "eigenscale/cluster/curve_learning.h"
 
+#include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "cluster_test_support.h"
@@ -132,18 +134,26 @@ SyntheticOptions bent(const std::string& kind, double noise) {
   return options;
 }
 
-Learned learn(const torch::Tensor& all, CurveProgress from = {}) {
-  const RowPartition partition(kCurveRows, world().size());
+/// Of all rows, which every rank has, in subspaces of dimension s.
+FeatureCurves learn_from(const torch::Tensor& all, std::int64_t clusters, std::int64_t dimension,
+                         CurveProgress from, const CurveEvents& events) {
+  const RowPartition partition(all.size(0), world().size());
   const MemoryRows rows(own(all));
+  const std::int64_t landmarks = std::min<std::int64_t>(400, all.size(0));
   ClusteringOptions clustering;
-  clustering.clusters = 5;
+  clustering.clusters = clusters;
   clustering.precision = torch::kFloat64;
-  clustering.settings = landmark_settings(400, 5, {});
+  clustering.settings = landmark_settings(landmarks, clusters, {});
   clustering.closed_form = true;
+  return learn_feature_curves(world(), partition, rows, clustering,
+                              {.landmarks = landmarks, .draws = 1, .dimension = dimension},
+                              std::move(from), events);
+}
+
+Learned learn(const torch::Tensor& all, CurveProgress from = {}) {
   Learned learned;
-  learned.curves = learn_feature_curves(
-      world(), partition, rows, clustering, {.landmarks = 400, .draws = 1, .dimension = 6},
-      std::move(from),
+  learned.curves = learn_from(
+      all, 5, 6, std::move(from),
       {.step = [&](const CurveStep& step) { learned.steps.push_back(step); },
        .round = [&](const CurveProgress& progress) { learned.rounds = progress.rounds; }});
   return learned;
@@ -205,21 +215,13 @@ TEST(CurveLearning, GoesOnBehindARoundToTheSameBits) {
   const auto whole = learn(rows);
   CurveProgress first;
   struct Stop {};
-  const RowPartition partition(kCurveRows, world().size());
-  const MemoryRows mine(own(rows));
-  ClusteringOptions clustering;
-  clustering.clusters = 5;
-  clustering.precision = torch::kFloat64;
-  clustering.settings = landmark_settings(400, 5, {});
-  clustering.closed_form = true;
-  EXPECT_THROW(learn_feature_curves(world(), partition, mine, clustering,
-                                    {.landmarks = 400, .draws = 1, .dimension = 6}, {},
-                                    {.step = [](const CurveStep&) {},
-                                     .round =
-                                         [&](const CurveProgress& progress) {
-                                           first = progress;
-                                           throw Stop();
-                                         }}),
+  EXPECT_THROW(learn_from(rows, 5, 6, {},
+                          {.step = [](const CurveStep&) {},
+                           .round =
+                               [&](const CurveProgress& progress) {
+                                 first = progress;
+                                 throw Stop();
+                               }}),
                Stop);
   ASSERT_EQ(first.rounds, 1);
   const auto rest = learn(rows, first);
@@ -230,16 +232,8 @@ TEST(CurveLearning, GoesOnBehindARoundToTheSameBits) {
 // Five rows, on up to four ranks, of which one has none: too few to bend anything.
 TEST(CurveLearning, LeavesAFewRowsAsTheyAre) {
   const auto all = test::random_matrix(5, 3, 12);
-  const RowPartition partition(5, world().size());
-  const MemoryRows rows(own(all));
-  ClusteringOptions clustering;
-  clustering.clusters = 2;
-  clustering.precision = torch::kFloat64;
-  clustering.settings = landmark_settings(5, 2, {});
-  clustering.closed_form = true;
-  const auto curves = learn_feature_curves(
-      world(), partition, rows, clustering, {.landmarks = 5, .draws = 1, .dimension = 1}, {},
-      {.step = [](const CurveStep&) {}, .round = [](const CurveProgress&) {}});
+  const auto curves = learn_from(
+      all, 2, 1, {}, {.step = [](const CurveStep&) {}, .round = [](const CurveProgress&) {}});
   const auto line = (all - all.mean(0)) / all.std(0, /*unbiased=*/false);
   EXPECT_LT((curves(all) - line).abs().max().item<double>(), 1e-12);
 }
