@@ -117,7 +117,11 @@ TEST_F(WhiteningCostTest, CountsTheWaysOfAnEigenproblemExactly) {
     if (features > 1000 && world().size() > 2) {
       continue;  // no rank would solve it alone
     }
-    const auto layout = feature_layout(features, features, grid_);
+    // Where the fit would have summed it.
+    const bool there = sums_whole(kSamples, features, world().size()) &&
+                       first_rank_solves(features, EigenRange::largest(components), world());
+    const auto layout =
+        there ? one_block(features, grid_) : feature_layout(features, features, grid_);
     auto covariance = DistributedMatrix::zeros(layout, torch::kFloat64);
     const auto diagonal = own_diagonal(layout);
     covariance.local().index_put_({diagonal.rows, diagonal.columns},
@@ -148,6 +152,37 @@ TEST_F(WhiteningCostTest, CountsACovarianceOfFloatsExactly) {
   EXPECT_EQ(fit.covariance_products, torch::kFloat32);
   problem_.value_bytes = 4;
   expect_equal(counts.most("covariance"), whitening_covariance_cost(problem_));
+}
+
+/// Of two ranks the first gets the whole sum of 512 features, of which it finds 20 pairs, and not
+/// that of which 40 are wanted.
+TEST_F(WhiteningCostTest, CountsTheSumOnTheFirstRankExactly) {
+  problem_.features = 512;
+  problem_.piece_rows = whitening_piece_rows(512, 8, false);
+  const auto own = RowPartition(kSamples, world().size()).range(world().rank());
+  const MemoryRows rows(torch::rand({own.size(), 512}, torch::kFloat64));
+  const RowStream stream(world(), rows,
+                         {.type = torch::kFloat64, .piece_bytes = kWhiteningPieceBytes});
+  const auto mean = feature_moments(world(), stream).mean;
+  for (const std::int64_t components : {20, 40}) {
+    problem_.components = components;
+    Counts counts;
+    std::string phase = "before";
+    const auto fit = fit_exact(world(), stream, mean, grid_,
+                               {.components = components, .epsilon = 0.1}, torch::kFloat64,
+                               {.phase =
+                                    [&](const std::string& next) {
+                                      counts.mark(phase);
+                                      phase = next;
+                                    },
+                                .progress = [](const RowPiece&) {}});
+    counts.mark(phase);
+    problem_.zca = true;
+    problem_.one_rank = fit.transform.solver.find("on one rank") != std::string::npos;
+    EXPECT_EQ(problem_.one_rank, world().size() == 2 && components == 20);
+    expect_equal(counts.most("covariance"), whitening_covariance_cost(problem_));
+    expect_equal(counts.most("eigenproblem"), whitening_eigenproblem_cost(problem_));
+  }
 }
 
 TEST_F(WhiteningCostTest, CountsTheWayWithoutCovarianceExactly) {

@@ -123,14 +123,14 @@ TEST_F(WhiteningPredictionTest, TimesGrowWithTheSamplesAndFallWithTheRanks) {
   // One rank solves: 10/3 of 13/3 of the work are not shared.
   EXPECT_DOUBLE_EQ(seconds(four, 1, "eigenproblem"), 0.5);
   EXPECT_NEAR(computed(two, 2, "eigenproblem"), 0.5 * (10 + 3 / 2.0) / 13, 1e-4);
-  // What the covariance sends: half of D x D doubles to the other rank that sums them, and a half
-  // of its own half to the grid and to the other triangle.
+  // What the covariance sends: a triangle of D x D doubles, in strips of 256 rows, to the rank that
+  // solves.
   const auto covariance =
       whitening_costs({.samples = kSamples, .features = kFeatures, .ranks = 2}, {})[1].cost;
   const auto columns = row(two, 2, "covariance");
   EXPECT_NEAR(std::stod(columns[4]), 1e-5 * covariance.messages + 1e-9 * covariance.wire,
               1e-3 * covariance.wire * 1e-9);
-  EXPECT_NEAR(covariance.wire, 8.0 * kFeatures * kFeatures, 1e5);
+  EXPECT_NEAR(covariance.wire, 4.0 * kFeatures * (kFeatures + 256), 1e5);
   EXPECT_EQ(columns.back(), "computation");
 }
 

@@ -12,8 +12,13 @@ TEST(PositiveDefinite, TellsTheSignOfTheSmallestEigenvalue) {
   const auto vectors = std::get<0>(torch::linalg_qr(torch::randn({n, n}, torch::kFloat64)));
   const auto values = torch::logspace(-6, 2, n, 10, torch::kFloat64);
   const auto matrix = (vectors * values).matmul(vectors.t());
-  for (const auto& grid : test::all_grids()) {
-    const auto distributed = test::distribute(matrix, {n, n, 4, 4, grid});
+  const auto grids = test::all_grids();
+  std::vector<BlockCyclicLayout> layouts = {one_block(n, grids.back())};
+  for (const auto& grid : grids) {
+    layouts.push_back({n, n, 4, 4, grid});
+  }
+  for (const auto& layout : layouts) {
+    const auto distributed = test::distribute(matrix, layout);
     const auto before = distributed.local().clone();
     EXPECT_TRUE(is_positive_definite(distributed));
     // The smallest is 1e-6; rounding is some 1e2 2^-53.

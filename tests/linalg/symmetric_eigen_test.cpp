@@ -289,6 +289,29 @@ TEST(SymmetricEigen, OfTwoRanksOneSolvesWithTheThreadsOfBoth) {
   }
 }
 
+TEST(SymmetricEigen, TakesAMatrixThatLiesOnTheFirstRank) {
+  const std::int64_t n = 520;
+  const auto exact = torch::arange(n, 0, -1, torch::kFloat64);
+  const auto whole = with_spectrum(torch::arange(1, n + 1, torch::kFloat64));
+  const auto matrix = test::distribute(whole, one_block(n, test::all_grids().back()));
+  const auto before = matrix.local().clone();
+  // The first alone finds few where it may; all, or where it may not, they share it out.
+  for (const std::int64_t count : {std::int64_t{5}, n}) {
+    for (const bool may : {true, false}) {
+      const auto found =
+          symmetric_eigen(matrix, EigenRange::largest(count), {.one_rank = may, .verify = true});
+      EXPECT_EQ(found.solver.find("on one rank") != std::string::npos,
+                may && count == 5 && world().size() == 2)
+          << found.solver;
+      EXPECT_LT((found.values - exact.narrow(0, 0, count)).abs().max().item<double>(),
+                1e-15 * 10 * n * n);
+      EXPECT_LT(found.residual, 1e-15 * 10 * n);
+      EXPECT_LT(found.orthogonality, 1e-15 * 10 * n);
+    }
+  }
+  EXPECT_TRUE(matrix.local().equal(before));
+}
+
 TEST(ElpaEigen, FindsAllPairsWhereManyAreWanted) {
   EXPECT_EQ(elpa_pairs(100, EigenRange::all()), 100);
   EXPECT_EQ(elpa_pairs(100, EigenRange::largest(25)), 25);

@@ -1,9 +1,11 @@
 #include "eigenscale/spectral/covariance_precision.h"
 
+#include <array>
 #include <cmath>
 
 #include "eigenscale/data/spectrum.h"
 #include "eigenscale/linalg/gram.h"
+#include "eigenscale/linalg/redistribute.h"
 #include "eigenscale/spectral/centring.h"
 #include "eigenscale/spectral/streamed_covariance.h"
 #include "support/mpi_test.h"
@@ -32,8 +34,8 @@ struct Sums {
     exact = exact_rows.t().matmul(exact_rows) / static_cast<double>(samples);
   }
 
-  DistributedMatrix covariance(torch::ScalarType products, bool whole = false) const {
-    GramAccumulator sum(grid, test::world(), kFeatures, products, whole);
+  DistributedMatrix covariance(torch::ScalarType products, GramSum how = GramSum::kBlocks) const {
+    GramAccumulator sum(grid, test::world(), kFeatures, products, how);
     // As often on every rank, of ragged pieces.
     for (std::int64_t first = 0; first < samples; first += 700) {
       const auto begin = std::min(first, rows_of_rank.size(0));
@@ -62,6 +64,8 @@ struct Sums {
   torch::Tensor exact;
 };
 
+constexpr std::array kAllWays = {GramSum::kBlocks, GramSum::kOwnRows, GramSum::kOnFirstRank};
+
 double largest_on_all(const torch::Tensor& values) {
   return all_reduce(test::world(), values.numel() > 0 ? values.abs().max().item<double>() : 0.0,
                     ReduceOp::kMax);
@@ -74,9 +78,9 @@ TEST(CovariancePrecision, SinglePrecisionKeepsItsBound) {
     return largest_on_all((covariance.local() - sums.own_part(sums.exact, covariance)) /
                           sums.own_part(torch::outer(deviations, deviations), covariance));
   };
-  for (const bool whole : {false, true}) {
-    SCOPED_TRACE(whole);
-    const double error = relative_error(sums.covariance(torch::kFloat32, whole));
+  for (const auto how : kAllWays) {
+    SCOPED_TRACE(static_cast<int>(how));
+    const double error = relative_error(sums.covariance(torch::kFloat32, how));
     // linalg/gram.h for the products; two roundings of a centred float on either side.
     constexpr double kUnit = 0x1p-24;
     EXPECT_LT(error, (kSingleProducts + 4) * kUnit / (1 - kSingleProducts * kUnit));
@@ -84,18 +88,23 @@ TEST(CovariancePrecision, SinglePrecisionKeepsItsBound) {
     EXPECT_LT(error, 5 * kSingleProducts * kUnit / 3 / std::sqrt(kSamples));
     EXPECT_GT(error, 1e-12);  // it is single precision
     // Of floats that were centred in single precision: an error of 2^-24 in each factor, averaged.
-    EXPECT_LT(relative_error(sums.covariance(torch::kFloat64, whole)), 4 * kUnit);
+    EXPECT_LT(relative_error(sums.covariance(torch::kFloat64, how)), 4 * kUnit);
   }
 }
 
 TEST(CovariancePrecision, SumsOfAllKindsAreOne) {
   const Sums sums(100);
-  const auto blocks = sums.covariance(torch::kFloat64);
-  const auto whole = sums.covariance(torch::kFloat64, true);
   const double largest = sums.exact.abs().max().item<double>();
   // As many roundings as there are samples, which partly cancel.
-  EXPECT_LT(largest_on_all(whole.local() - blocks.local()), 1e-13 * largest);
-  EXPECT_TRUE(whole.local().equal(sums.covariance(torch::kFloat64, true).local()));
+  const auto blocks = sums.covariance(torch::kFloat64);
+  for (const auto how : kAllWays) {
+    const auto sum = sums.covariance(torch::kFloat64, how);
+    EXPECT_EQ(sum.layout().lies_on_first(),
+              how == GramSum::kOnFirstRank && test::world().size() > 1);
+    const auto same = redistribute(sum, blocks.layout());
+    EXPECT_LT(largest_on_all(same.local() - blocks.local()), 1e-13 * largest);
+    EXPECT_TRUE(sum.local().equal(sums.covariance(torch::kFloat64, how).local()));
+  }
 }
 
 TEST(CovariancePrecision, TheErrorIsEstimated) {

@@ -75,7 +75,7 @@ std::vector<Contender> eigen_contenders(const Communicator& world, const Suite::
   };
   if (world.size() == 1) {
     add("LAPACK", [range](DistributedMatrix copy) { lapack_eigen(copy.local(), range); });
-  } else if (one_rank_can_solve(state->matrix.layout())) {
+  } else if (one_rank_can_solve(state->matrix.layout().rows, world)) {
     add("LAPACK on one rank",
         [range](DistributedMatrix copy) { one_rank_eigen(std::move(copy), range); });
   }

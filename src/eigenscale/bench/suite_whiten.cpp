@@ -27,7 +27,7 @@ struct WhitenProblem {
   DistributedMatrix sum_products(const torch::Tensor& of,
                                  torch::ScalarType products = torch::kFloat64) const {
     GramAccumulator sum(grid, grid->all(), features, products,
-                        sums_whole(samples, features, grid->all().size()));
+                        way_of_sum(samples, features, EigenRange::all(), grid->all()));
     sum.add(of);
     auto result = sum.take_sum();
     result.local().div_(static_cast<double>(samples));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "eigenscale/core/row_partition.h"
 #include "eigenscale/linalg/eigen_backends.h"
 #include "eigenscale/linalg/gram.h"
 #include "eigenscale/linalg/process_grid.h"
@@ -108,6 +109,19 @@ void add_gram(PhaseCost& cost, const WhiteningProblem& problem, double columns, 
   add_gather(shares.in_column(problem.features) * columns * bytes, shares.rows);
 }
 
+/// Sums of the rows of `range` of a symmetric matrix, up to the diagonal, for one rank (sum_lower).
+/// Returns their bytes.
+double add_lower_sums(PhaseCost& cost, RowRange range) {
+  double bytes = 0;
+  for (std::int64_t first = range.begin; first < range.end; first += kSummedRows) {
+    const std::int64_t count = std::min(kSummedRows, range.end - first);
+    bytes += kDouble * real(count) * real(first + count);
+    ++cost.messages;
+  }
+  cost.bytes += bytes;
+  return bytes;
+}
+
 void add_mirror(PhaseCost& cost, const WhiteningProblem& problem) {
   const Shares shares(problem);
   add_exchange(cost, shares,
@@ -146,11 +160,21 @@ PhaseCost whitening_covariance_cost(const WhiteningProblem& problem) {
   add_sum(cost, shares, kAgreement, real(shares.pieces));  // read
   add_sum(cost, shares, kAgreement);                       // the trace
   const bool whole = sums_whole(problem.samples, problem.features, problem.ranks);
-  if (whole && shares.ranks > 1) {
+  if (whole && problem.one_rank) {
+    add_sum(cost, shares, 2 * kAgreement);  // who solves
+    if (asks_for_memory(problem.features)) {
+      add_sum(cost, shares, kAgreement);
+    }
+    cost.memory = 2 * kDouble * d * d + 4 * piece_bytes(problem);  // and its Cholesky factor
+    cost.wire += add_lower_sums(cost, {0, problem.features});
+  } else if (whole && shares.ranks > 1) {
+    const RowPartition partition(problem.features, static_cast<int>(shares.ranks));
     const double own = kDouble * d * real(ceil_divide(problem.features, shares.ranks));
     cost.memory = kDouble * d * d + 2 * own + 4 * piece_bytes(problem);
-    add_exchange(cost, shares, kDouble * d * d, real(shares.ranks));  // summed, each on its rank
-    add_exchange(cost, shares, own);                                  // to the grid
+    for (int rank = 0; rank < static_cast<int>(shares.ranks); ++rank) {
+      cost.wire += shares.others(add_lower_sums(cost, partition.range(rank)));
+    }
+    add_exchange(cost, shares, own);  // to the grid
     add_mirror(cost, problem);
   } else if (shares.ranks > 1) {
     add_sum(cost, shares, kAgreement, real(shares.pieces));  // the longest piece
@@ -184,7 +208,7 @@ PhaseCost whitening_eigenproblem_cost(const WhiteningProblem& problem) {
   const double solving = (4.0 / 3 * d + 2 * k) * d * d;
   const double product = problem.zca ? k * d * d : 0;
   cost.flop = solving / (problem.one_rank ? 1 : real(shares.ranks)) + product / real(shares.ranks);
-  cost.memory = 10 * kDouble * d * d / real(shares.ranks);
+  cost.memory = kDouble * d * d * (problem.one_rank ? 4 : 10 / real(shares.ranks));
   if (shares.ranks > 1) {
     add_sum(cost, shares, kAgreement);  // the largest entry, finite only if all are
   }
@@ -193,8 +217,11 @@ PhaseCost whitening_eigenproblem_cost(const WhiteningProblem& problem) {
     if (asks_for_memory(problem.features)) {
       add_sum(cost, shares, kAgreement);
     }
-    // The second hands over its part of the matrix, the first vectors.
-    const double there = kDouble * shares.triangle_of_second(problem.features);
+    // The second hands over its part of the matrix, if the sum is not there already; the first
+    // vectors.
+    const double there = sums_whole(problem.samples, problem.features, problem.ranks)
+                             ? 0
+                             : kDouble * shares.triangle_of_second(problem.features);
     const double back = kDouble * (d - own_rows) * k;
     add(cost, 2, std::max(there, back), there + back);
     add(cost, 1, 0, 0);                 // a barrier

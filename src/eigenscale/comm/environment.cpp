@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "eigenscale/comm/blas_kernels.h"
+#include "eigenscale/comm/huge_pages.h"
 #include "eigenscale/comm/mpi_communicator.h"
 #include "eigenscale/comm/mpi_types.h"
 #include "eigenscale/comm/threads.h"
@@ -133,6 +134,7 @@ int run_program(
   try {
     environment.emplace(argc, argv);
     refuse_silent_singletons(environment->world());
+    use_huge_pages();
     share_cores(environment->world());
     return program(environment->world(), argc, argv);
   } catch (const std::exception& caught) {

@@ -8,9 +8,11 @@
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
+#include <exception>
 #include <memory>
 #include <thread>
 
+#include "eigenscale/comm/agreement.h"
 #include "eigenscale/comm/memory_check.h"
 #include "eigenscale/core/cgroup.h"
 
@@ -104,6 +106,25 @@ void wait_asleep(const Communicator& world) {
     std::this_thread::sleep_for(Seconds(std::clamp(std::sqrt(kLook * waited), 2e-5, 1e-3)));
   }
   barrier->wait();
+}
+
+void on_first_with_all_threads(const Communicator& world, const std::function<void()>& work) {
+  const int threads = std::max(threads_of_all(world), 1);
+  std::exception_ptr failure;
+  if (world.rank() == 0) {
+    const BorrowedThreads borrowed(threads);
+    try {
+      work();
+    } catch (...) {
+      failure = std::current_exception();
+    }
+  }
+  wait_asleep(world);
+  on_first_rank(world, [&] {
+    if (failure) {
+      std::rethrow_exception(failure);
+    }
+  });
 }
 
 }  // namespace eigenscale

@@ -38,6 +38,10 @@ class BorrowedThreads {
 /// their cores to who has not come yet.
 void wait_asleep(const Communicator& world);
 
+/// [collective] The first rank does `work` with OpenBLAS's threads of all that share its host, at
+/// least its own, while the others sleep. What it throws, all ranks throw (agreed).
+void on_first_with_all_threads(const Communicator& world, const std::function<void()>& work);
+
 /// [local] The processors in the mask that `get_mask` fills, which fails for masks too small for
 /// this machine, as sched_getaffinity does.
 int processors_in_mask(const std::function<int(std::size_t, cpu_set_t*)>& get_mask);

@@ -77,6 +77,11 @@ BlockCyclicLayout square_layout(std::int64_t size, std::shared_ptr<const Process
   return {size, size, block, block, std::move(grid)};
 }
 
+BlockCyclicLayout one_block(std::int64_t size, std::shared_ptr<const ProcessGrid> grid) {
+  return {size, size, std::max<std::int64_t>(size, 1), std::max<std::int64_t>(size, 1),
+          std::move(grid)};
+}
+
 OwnDiagonal own_diagonal(const BlockCyclicLayout& layout) {
   const auto rows = layout.global_rows();
   const auto columns = layout.global_columns();

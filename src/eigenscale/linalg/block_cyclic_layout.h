@@ -34,6 +34,8 @@ struct BlockCyclicLayout {
 
   /// Square layout with equal blocks, as eigensolvers want it.
   bool has_square_blocks() const { return row_block == column_block; }
+  /// All of it on the first process, in one block.
+  bool lies_on_first() const { return row_block >= rows && column_block >= columns; }
   /// The same place for every entry. Grids are the same when they are one object.
   bool operator==(const BlockCyclicLayout& other) const = default;
 
@@ -47,6 +49,9 @@ std::int64_t block_size(std::int64_t size, const ProcessGrid& grid);
 
 /// [local] A size x size matrix in such blocks.
 BlockCyclicLayout square_layout(std::int64_t size, std::shared_ptr<const ProcessGrid> grid);
+
+/// [local] The same in one block, on the first process.
+BlockCyclicLayout one_block(std::int64_t size, std::shared_ptr<const ProcessGrid> grid);
 
 /// The diagonal entries that this rank holds: their local rows, local columns, and common global
 /// index; int64, ascending.

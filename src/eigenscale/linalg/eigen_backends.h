@@ -43,7 +43,7 @@ bool asks_for_memory(std::int64_t n);
 
 /// [collective] Whether the first rank can solve it for all: they share a host, and the matrix, at
 /// most 4,096 x 4,096, fits four times into what each rank may still take of the memory.
-bool one_rank_can_solve(const BlockCyclicLayout& layout);
+bool one_rank_can_solve(std::int64_t n, const Communicator& all);
 
 /// [collective] LAPACK on the first rank, with the threads of all (comm/threads.h) while the others
 /// sleep. The vectors come in one block, whole on that rank. `matrix` is destroyed. Throws

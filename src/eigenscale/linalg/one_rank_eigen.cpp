@@ -1,9 +1,6 @@
-#include <algorithm>
 #include <cmath>
-#include <exception>
 #include <utility>
 
-#include "eigenscale/comm/agreement.h"
 #include "eigenscale/comm/memory_check.h"
 #include "eigenscale/comm/threads.h"
 #include "eigenscale/comm/watchdog.h"
@@ -34,9 +31,7 @@ bool one_rank_is_faster(std::int64_t n, double share, std::int64_t ranks) {
 
 bool asks_for_memory(std::int64_t n) { return needed_bytes(n) > kAlwaysThere; }
 
-bool one_rank_can_solve(const BlockCyclicLayout& layout) {
-  const Communicator& all = layout.grid->all();
-  const std::int64_t n = layout.rows;
+bool one_rank_can_solve(std::int64_t n, const Communicator& all) {
   return n <= kMostOnOneRank && threads_of_all(all) > 0 &&
          (!asks_for_memory(n) || available_memory_per_rank(all) >= needed_bytes(n));
 }
@@ -45,30 +40,15 @@ DistributedEigenpairs one_rank_eigen(DistributedMatrix matrix, EigenRange range)
   const auto grid = matrix.layout().grid;
   const Communicator& all = grid->all();
   const std::int64_t n = matrix.layout().rows;
-  const int threads = std::max(threads_of_all(all), 1);
   auto whole = gathered_triangle(matrix);
   matrix = {};
   const bool first = all.rank() == 0;
   LocalEigenpairs pairs;
-  std::exception_ptr failure;
   {
     const WatchedCall watched("one rank's eigenproblem", 8 * n * n,
                               1e-8 * std::pow(static_cast<double>(n), 3));
-    if (first) {
-      const BorrowedThreads borrowed(threads);
-      try {
-        pairs = lapack_eigen(std::exchange(whole, {}), range);
-      } catch (...) {
-        failure = std::current_exception();
-      }
-    }
-    wait_asleep(all);
+    on_first_with_all_threads(all, [&] { pairs = lapack_eigen(std::exchange(whole, {}), range); });
   }
-  on_first_rank(all, [&] {
-    if (failure) {
-      std::rethrow_exception(failure);
-    }
-  });
   const std::int64_t found = lapack_pairs(n, range);
   auto values = first ? pairs.values.contiguous() : torch::empty({found}, torch::kFloat64);
   all.broadcast(values, 0);

@@ -29,20 +29,24 @@ struct Pairs {
 };
 
 BlockCyclicLayout square_blocks(const BlockCyclicLayout& layout) {
-  if (layout.has_square_blocks()) {
+  // One block would leave all work to one rank.
+  if (layout.has_square_blocks() && !(layout.lies_on_first() && layout.grid->all().size() > 1)) {
     return layout;
   }
   return square_layout(layout.rows, layout.grid);
 }
 
+double share_of(EigenRange range, std::int64_t n) {
+  return range.kind == Kind::kAll ? 1 : static_cast<double>(range.count) / static_cast<double>(n);
+}
+
 /// [collective]
 EigenSolver choose(const BlockCyclicLayout& layout, EigenRange range, bool one_rank) {
-  const int ranks = layout.grid->all().size();
-  const auto n = static_cast<double>(layout.rows);
-  const double share = range.kind == Kind::kAll ? 1 : static_cast<double>(range.count) / n;
-  if (one_rank && one_rank_is_faster(layout.rows, share, ranks) && one_rank_can_solve(layout)) {
+  if (one_rank && first_rank_solves(layout.rows, range, layout.grid->all())) {
     return EigenSolver::kLapack;
   }
+  const auto n = static_cast<double>(layout.rows);
+  const double share = share_of(range, layout.rows);
   if (!elpa_can_solve(layout)) {
     return EigenSolver::kScalapack;
   }
@@ -320,6 +324,10 @@ EigenDecomposition symmetric_eigen(const torch::Tensor& matrix, std::int64_t lea
   return result;
 }
 
+bool first_rank_solves(std::int64_t n, EigenRange range, const Communicator& all) {
+  return one_rank_is_faster(n, share_of(range, n), all.size()) && one_rank_can_solve(n, all);
+}
+
 EigenDecomposition symmetric_eigen(const DistributedMatrix& matrix, EigenRange range,
                                    const EigenOptions& options) {
   const TraceSpan span("symmetric eigenproblem");
@@ -341,10 +349,10 @@ EigenDecomposition symmetric_eigen(const DistributedMatrix& matrix, EigenRange r
     if (solver == EigenSolver::kAutomatic) {
       solver = choose(layout, range, options.one_rank);
     }
-    const auto square = layout == matrix.layout() ? matrix : redistribute(matrix, layout);
     if (solver == EigenSolver::kLapack) {
-      solve_on_first(result, square, range);
+      solve_on_first(result, matrix, range);
     } else {
+      const auto square = layout == matrix.layout() ? matrix : redistribute(matrix, layout);
       solve_on_all(result, square, range, solver);
     }
   }

@@ -57,6 +57,10 @@ struct EigenDecomposition {
 EigenDecomposition symmetric_eigen(const DistributedMatrix& matrix, EigenRange range,
                                    const EigenOptions& options = {});
 
+/// [collective] Whether `one_rank` would let the first of these ranks solve such a problem of size
+/// n alone. Who sums the matrix can then do so there, in one block.
+bool first_rank_solves(std::int64_t n, EigenRange range, const Communicator& all);
+
 /// From this size on the eigenproblem of a tensor on a device is solved there; a smaller one is
 /// faster through the host's memory (docs/gpu.md has the measurement).
 constexpr std::int64_t kSmallestOnDevice = 160;

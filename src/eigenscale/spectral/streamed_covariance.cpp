@@ -52,6 +52,20 @@ void add_moments(const torch::Tensor& rows, const torch::Tensor& sum, const torc
   sum.add_(of_piece);
 }
 
+/// [collective] What all ranks have of some rows of a square matrix, up to the diagonal, is added
+/// on rank `root`.
+void sum_lower(const Communicator& all, const torch::Tensor& matrix, RowRange rows, int root) {
+  for (std::int64_t first = rows.begin; first < rows.end; first += kSummedRows) {
+    const std::int64_t count = std::min(kSummedRows, rows.end - first);
+    const auto lower = matrix.narrow(0, first, count).narrow(1, 0, first + count);
+    const auto strip = lower.contiguous();
+    all.reduce(strip, ReduceOp::kSum, root);
+    if (all.rank() == root) {
+      lower.copy_(strip);
+    }
+  }
+}
+
 }  // namespace
 
 FeatureMoments feature_moments(const Placement& placement, const RowStream& stream) {
@@ -93,6 +107,14 @@ bool sums_whole(std::int64_t rows, std::int64_t features, std::int64_t ranks) {
          (features <= kMostWhole && rows >= 2 * features && rows >= kSingleProducts * ranks);
 }
 
+GramSum way_of_sum(std::int64_t rows, std::int64_t features, EigenRange wanted,
+                   const Communicator& all) {
+  if (!sums_whole(rows, features, all.size())) {
+    return GramSum::kBlocks;
+  }
+  return first_rank_solves(features, wanted, all) ? GramSum::kOnFirstRank : GramSum::kOwnRows;
+}
+
 BlockCyclicLayout feature_layout(std::int64_t rows, std::int64_t columns,
                                  std::shared_ptr<const ProcessGrid> grid) {
   return {rows, columns, block_size(rows, *grid), block_size(columns, *grid), std::move(grid)};
@@ -104,11 +126,11 @@ GramAccumulator::GramAccumulator(std::shared_ptr<const ProcessGrid> grid, std::i
 
 GramAccumulator::GramAccumulator(std::shared_ptr<const ProcessGrid> grid,
                                  const Placement& placement, std::int64_t features,
-                                 torch::ScalarType products, bool whole)
-    : layout_(feature_layout(features, features, std::move(grid))), products_(products) {
+                                 torch::ScalarType products, GramSum how)
+    : layout_(feature_layout(features, features, std::move(grid))), how_(how), products_(products) {
   if (placement.on_device()) {
     on_device_.emplace(placement, features);
-  } else if (whole) {
+  } else if (how != GramSum::kBlocks) {
     require_indexable({features, features, features, features, layout_.grid});
     whole_sum_ = torch::zeros({features, features}, torch::kFloat64);
   } else {
@@ -146,10 +168,19 @@ DistributedMatrix GramAccumulator::take_whole_sum() {
     mirror_lower(whole_sum_);
     return {layout_, std::exchange(whole_sum_, {}).t()};  // symmetric: column-major, too
   }
+  if (how_ == GramSum::kOnFirstRank) {
+    sum_lower(all, whole_sum_, {0, layout_.rows}, 0);
+    const auto layout = one_block(layout_.rows, layout_.grid);
+    if (all.rank() != 0) {
+      whole_sum_.reset();
+      return DistributedMatrix::zeros(layout, torch::kFloat64);
+    }
+    mirror_lower(whole_sum_);
+    return {layout, std::exchange(whole_sum_, {}).t()};
+  }
   const RowPartition partition(layout_.rows, all.size());
   for (int rank = 0; rank < all.size(); ++rank) {
-    const auto range = partition.range(rank);
-    all.reduce(whole_sum_.narrow(0, range.begin, range.size()), ReduceOp::kSum, rank);
+    sum_lower(all, whole_sum_, partition.range(rank), rank);
   }
   const auto own = partition.range(all.rank());
   auto own_rows = whole_sum_.narrow(0, own.begin, own.size()).clone();

@@ -81,11 +81,12 @@ torch::Tensor whole(const Placement& placement, const torch::Tensor& own_rows, s
 DistributedMatrix summed_covariance(const Placement& placement, const RowStream& stream,
                                     const torch::Tensor& mean,
                                     const std::shared_ptr<const ProcessGrid>& grid,
-                                    torch::ScalarType products, CovarianceProbe* probe,
-                                    const WhiteningEvents& events) {
+                                    const WhiteningOptions& options, torch::ScalarType products,
+                                    CovarianceProbe* probe, const WhiteningEvents& events) {
   events.phase("covariance");
   GramAccumulator sum(grid, placement, stream.features(), products,
-                      sums_whole(stream.rows(), stream.features(), grid->all().size()));
+                      way_of_sum(stream.rows(), stream.features(),
+                                 wanted_pairs(options, stream.features()), grid->all()));
   const Centring centring(placement.to_device(mean, "mean"));
   stream.for_each_piece([&](const RowPiece& piece) {
     const auto centred = centring(piece.rows.to(products));
@@ -113,7 +114,7 @@ DistributedMatrix settled_covariance(const Placement& placement, const RowStream
   if (options.products == torch::kFloat32) {
     CovarianceProbe probe(placement, mean.numel());
     auto covariance =
-        summed_covariance(placement, stream, mean, grid, torch::kFloat32, &probe, events);
+        summed_covariance(placement, stream, mean, grid, options, torch::kFloat32, &probe, events);
     settle(covariance);
     const double error = probe.error(covariance, static_cast<double>(stream.rows()));
     if (is_precise_enough(covariance, error, fit.epsilon, stream.rows())) {
@@ -124,7 +125,7 @@ DistributedMatrix settled_covariance(const Placement& placement, const RowStream
     log_info("the spectrum is too wide for a covariance in single precision: once more");
   }
   auto covariance =
-      summed_covariance(placement, stream, mean, grid, torch::kFloat64, nullptr, events);
+      summed_covariance(placement, stream, mean, grid, options, torch::kFloat64, nullptr, events);
   settle(covariance);
   return covariance;
 }

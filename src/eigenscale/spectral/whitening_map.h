@@ -35,7 +35,7 @@ class DenseWhitening final : public WhiteningMap {
   DenseWhitening(DistributedMatrix matrix, bool symmetric)
       : matrix_(std::move(matrix)), symmetric_(symmetric) {}
   std::int64_t width() const override { return matrix_.layout().columns; }
-  torch::ScalarType type() const override { return torch::kFloat64; }
+  torch::ScalarType type() const override { return matrix_.scalar_type(); }
   torch::Tensor apply(const torch::Tensor& centred) const override;
 
  private:

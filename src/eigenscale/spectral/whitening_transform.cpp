@@ -7,7 +7,6 @@
 #include "eigenscale/linalg/gram.h"
 #include "eigenscale/linalg/products.h"
 #include "eigenscale/linalg/row_blocks.h"
-#include "eigenscale/linalg/symmetric_eigen.h"
 #include "eigenscale/spectral/streamed_covariance.h"
 
 namespace eigenscale {
@@ -41,13 +40,19 @@ void require_variance(const torch::Tensor& eigenvalues, std::int64_t features,
   }
 }
 
+EigenRange wanted_pairs(const WhiteningOptions& options, std::int64_t features) {
+  return options.components > 0 && options.components < features
+             ? EigenRange::largest(options.components)
+             : EigenRange::all();
+}
+
 WhiteningTransform whitening_transform(const DistributedMatrix& covariance,
                                        const WhiteningOptions& options) {
   const std::int64_t features = covariance.layout().rows;
   const std::int64_t kept =
       options.components > 0 ? std::min(options.components, features) : features;
-  const auto range = kept < features ? EigenRange::largest(kept) : EigenRange::all();
-  auto eigen = symmetric_eigen(covariance, range, {.one_rank = true, .verify = options.verify});
+  auto eigen = symmetric_eigen(covariance, wanted_pairs(options, features),
+                               {.one_rank = true, .verify = options.verify});
   WhiteningTransform result;
   result.eigenvalues = eigen.values.clamp_min(0);
   result.solver = eigen.solver;
@@ -64,7 +69,8 @@ WhiteningTransform whitening_transform(const DistributedMatrix& covariance,
     return result;
   }
   // A product with its own transpose has one triangle only to compute.
-  result.matrix = DistributedMatrix::zeros(covariance.layout(), torch::kFloat64);
+  result.matrix =
+      DistributedMatrix::zeros(feature_layout(features, features, grid), torch::kFloat64);
   add_gram(result.matrix, scaled_columns(result.components, factors.sqrt()));
   mirror_lower(result.matrix);
   return result;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "eigenscale/linalg/distributed_matrix.h"
+#include "eigenscale/linalg/symmetric_eigen.h"
 
 namespace eigenscale {
 
@@ -41,7 +42,10 @@ struct WhiteningTransform {
 void require_variance(const torch::Tensor& eigenvalues, std::int64_t features,
                       const WhiteningOptions& options);
 
-/// [collective] `covariance` is D x D, double, in square blocks. InputError as
+/// [local] The eigenpairs of a covariance that the transform is made of.
+EigenRange wanted_pairs(const WhiteningOptions& options, std::int64_t features);
+
+/// [collective] `covariance` is D x D, double, in any layout. InputError as
 /// `require_variance`.
 WhiteningTransform whitening_transform(const DistributedMatrix& covariance,
                                        const WhiteningOptions& options);
