@@ -6,6 +6,7 @@
 #include "eigenscale/linalg/process_grid.h"
 #include "eigenscale/spectral/streamed_covariance.h"
 #include "eigenscale/spectral/whitening_fit.h"
+#include "eigenscale/spectral/whitening_rows.h"
 #include "support/mpi_test.h"
 
 namespace eigenscale {
@@ -129,6 +130,7 @@ TEST_F(WhiteningCostTest, CountsTheWaysOfAnEigenproblemExactly) {
     Counts counts;
     const auto transform =
         whitening_transform(covariance, {.components = components, .epsilon = 0.1});
+    dense_map(world(), transform.matrix, /*symmetric=*/true, kSamples, torch::kFloat64);
     counts.mark("eigenproblem");
     problem_.features = features;
     problem_.components = components;

@@ -75,8 +75,8 @@ std::vector<Contender> whiten_contenders(const Communicator& world, const Suite:
   problem->provider = std::make_unique<MemoryRows>(problem->single_rows);
   problem->stream = std::make_unique<RowStream>(
       world, *problem->provider, RowStreamOptions{.piece_bytes = kWhiteningPieceBytes});
-  problem->single_map = dense_map(world, problem->transform.matrix.to(torch::kFloat32),
-                                  /*symmetric=*/true);
+  problem->single_map =
+      dense_map(world, problem->transform.matrix, /*symmetric=*/true, size[0], torch::kFloat32);
   const double n = static_cast<double>(size[0]);
   const double d = static_cast<double>(size[1]);
   return {

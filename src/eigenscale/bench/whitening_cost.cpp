@@ -14,6 +14,8 @@ namespace eigenscale {
 namespace {
 
 constexpr double kDouble = 8;
+// dsyevd on two threads against one: 1.5 and 1.6 at n = 1,000 (docs/cost-model.md).
+constexpr double kGainOfTwo = 1.5;
 constexpr double kAgreement = 8;  // bytes of a sum of one number
 
 std::int64_t ceil_divide(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
@@ -203,11 +205,11 @@ PhaseCost whitening_eigenproblem_cost(const WhiteningProblem& problem) {
   const auto leading = static_cast<std::int64_t>(k);
   const double own_rows = real(ceil_divide(problem.features, shares.ranks));
   PhaseCost cost;
-  // One rank that solves does all of it, the others lend their cores; the product for zca is
-  // shared.
+  // One rank that solves does all of it with the cores of both; the product for zca is shared.
   const double solving = (4.0 / 3 * d + 2 * k) * d * d;
   const double product = problem.zca ? k * d * d : 0;
-  cost.flop = solving / (problem.one_rank ? 1 : real(shares.ranks)) + product / real(shares.ranks);
+  cost.flop =
+      solving / (problem.one_rank ? kGainOfTwo : real(shares.ranks)) + product / real(shares.ranks);
   cost.memory = kDouble * d * d * (problem.one_rank ? 4 : 10 / real(shares.ranks));
   if (shares.ranks > 1) {
     add_sum(cost, shares, kAgreement);  // the largest entry, finite only if all are
@@ -247,6 +249,14 @@ PhaseCost whitening_eigenproblem_cost(const WhiteningProblem& problem) {
     add_gram(cost, problem, k, kDouble);
     add_mirror(cost, problem);
   }
+  if (sums_whole(problem.samples, problem.features, problem.ranks)) {
+    // The transform to rows, and these to every rank.
+    const std::int64_t width = problem.zca ? problem.features : leading;
+    add_exchange(cost, shares,
+                 kDouble * std::max(own_rows * real(width),
+                                    shares.in_row(problem.features) * shares.in_column(width)));
+    add_exchange(cost, shares, d * real(width) * real(problem.value_bytes));
+  }
   return cost;
 }
 
@@ -261,6 +271,12 @@ PhaseCost whitening_application_cost(const WhiteningProblem& problem) {
   cost.flop = 2 * rows * d * real(width);
   cost.read = rows * d * value;
   cost.memory = 2 * kDouble * d * real(width) / real(shares.ranks) + 5 * piece_bytes(problem);
+  if (sums_whole(problem.samples, problem.features, problem.ranks)) {
+    cost.memory =
+        d * real(width) * (value + kDouble / real(shares.ranks)) + 5 * piece_bytes(problem);
+    add_sum(cost, shares, kAgreement, real(shares.pieces));
+    return cost;
+  }
   add_sum(cost, shares, kAgreement, 2 * real(shares.pieces));
   if (shares.rows > 1) {  // to the grid and back
     add_exchange(cost, shares, rows * d * value, real(shares.pieces));

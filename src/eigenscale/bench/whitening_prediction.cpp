@@ -102,7 +102,7 @@ std::vector<NamedCost> whitening_costs(const WhiteningSize& size, const Whitenin
     costs.push_back({"transform", krylov_application_cost(problem(way.product_bytes))});
   } else {
     costs.push_back({"covariance", whitening_covariance_cost(problem(way.covariance_bytes))});
-    costs.push_back({"eigenproblem", whitening_eigenproblem_cost(problem(way.value_bytes))});
+    costs.push_back({"eigenproblem", whitening_eigenproblem_cost(problem(way.product_bytes))});
     costs.push_back({"transform", whitening_application_cost(problem(way.product_bytes))});
   }
   // Files are walked through once for the mean, once for the transform.

@@ -54,10 +54,13 @@ void RowStream::walk(std::int64_t pieces, const PieceWork& work,
     if (options_.on_read) {
       options_.on_read(true);
     }
-    guarded([&] { current.rows = next.get(); });
-    if (options_.on_read) {
-      options_.on_read(false);
-    }
+    // Waiting for ranks that still work on the piece before is not reading.
+    guarded([&] {
+      current.rows = next.get();
+      if (options_.on_read) {
+        options_.on_read(false);
+      }
+    });
     if (piece + 1 < pieces) {
       next = start(piece + 1);
     }

@@ -94,7 +94,8 @@ torch::Tensor FinishedWhitening::mean() const { return whole(mean_name(), featur
 
 std::unique_ptr<WhiteningMap> FinishedWhitening::map(const Placement& placement,
                                                      const std::shared_ptr<const ProcessGrid>& grid,
-                                                     torch::ScalarType type) const {
+                                                     torch::ScalarType type,
+                                                     std::int64_t rows) const {
   const auto product = type == torch::kFloat64 ? torch::kFloat64 : product_;
   const bool along = low_rank_ && method_ == WhiteningMethod::kZca;
   const auto own = own_rows(matrix_name(), features_, along ? components_ : width());
@@ -103,20 +104,24 @@ std::unique_ptr<WhiteningMap> FinishedWhitening::map(const Placement& placement,
         along ? whole(directory_ + "/eigenvalues.npy", components_) : torch::Tensor();
     return along ? low_rank_zca(placement, own, features_, eigenvalues, rest_variance_, epsilon_,
                                 product)
-                 : low_rank_pca(placement, own, features_, product);
+                 : whole_map(placement, own, features_, product);
+  }
+  if (transforms_whole(placement, rows, features_)) {
+    return whole_map(placement, own, features_, product);
   }
   const auto matrix = from_row_blocks(own, RowPartition(features_, communicator_.size()),
                                       feature_layout(features_, width(), grid));
-  return dense_map(placement, matrix.to(product), method_ == WhiteningMethod::kZca);
+  return dense_map(placement, matrix, method_ == WhiteningMethod::kZca, rows, product);
 }
 
-double FinishedWhitening::bytes(std::int64_t ranks) const {
-  // Own rows as they are read; then every rank's copy of few columns, or the part of the matrix, as
-  // it travels, as it stays, and in the type of the products.
+double FinishedWhitening::bytes(std::int64_t rows, std::int64_t ranks) const {
+  // Own rows as they are read; then every rank's copy, or the part of the matrix, as it travels, as
+  // it stays, and in the type of the products.
   const auto entries =
       static_cast<double>(features_) * static_cast<double>(low_rank_ ? components_ : width());
-  return low_rank_ ? entries * (16.0 / static_cast<double>(ranks) + 8)
-                   : entries * 32 / static_cast<double>(ranks);
+  return low_rank_ || sums_whole(rows, features_, ranks)
+             ? entries * (16.0 / static_cast<double>(ranks) + 8)
+             : entries * 32 / static_cast<double>(ranks);
 }
 
 }  // namespace eigenscale

@@ -31,14 +31,14 @@ class FinishedWhitening {
 
   /// [collective] D doubles on all ranks. InputError (agreed) unless the array is one of the run.
   torch::Tensor mean() const;
-  /// [collective] The map of the run, for samples of `type` (float or double): to the bit that of
-  /// the run for the type it had. InputError (agreed) as above.
-  /// It is for rows that lie as `placement` says.
+  /// [collective] The map of the run, for `rows` samples of `type` (float or double) that lie as
+  /// `placement` says: to the bit that of the run for the type and number that it had. InputError
+  /// (agreed) as above.
   std::unique_ptr<WhiteningMap> map(const Placement& placement,
                                     const std::shared_ptr<const ProcessGrid>& grid,
-                                    torch::ScalarType type) const;
-  /// [local] Bytes of the fullest of so many ranks that the map takes.
-  double bytes(std::int64_t ranks) const;
+                                    torch::ScalarType type, std::int64_t rows) const;
+  /// [local] Bytes of the fullest of so many ranks that the map for `rows` samples takes.
+  double bytes(std::int64_t rows, std::int64_t ranks) const;
 
  private:
   /// [collective] Own rows (RowPartition) of one of the run's arrays of doubles, rows x columns.

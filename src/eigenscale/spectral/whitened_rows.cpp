@@ -39,6 +39,7 @@ void write_whitened(const Communicator& communicator, Run& run, const WhiteningF
     if (on_rows) {
       on_rows(whitened);
     }
+    communicator.barrier();  // or `append` would wait for who still transforms
     run.timers().begin("write");
     writer->append(own);
     run.timers().begin("transform");

@@ -73,7 +73,7 @@ void require_fit(const Communicator& world, const FinishedWhitening& finished,
   require_memory(world,
                  MemoryNeed{"a transform of " + count_text(finished.features()) + " features needs",
                             [&](std::int64_t ranks) {
-                              return finished.bytes(ranks) +
+                              return finished.bytes(stream.rows(), ranks) +
                                      static_cast<double>(kWhiteningCopies * kWhiteningPieceBytes);
                             }});
 }
@@ -95,7 +95,7 @@ ExitCode run_whitening_application(const Communicator& world, const RunOptions& 
   const auto [columns, process_rows] = ProcessGrid::squarest(world.size());
   const auto grid = std::make_shared<const ProcessGrid>(world, process_rows, columns);
   const auto mean = finished.mean();
-  const auto map = finished.map(run.placement(), grid, rows.type());
+  const auto map = finished.map(run.placement(), grid, rows.type(), stream.rows());
   run.claim({.inputs = {options.data, finished.matrix_name(), finished.mean_name()},
              .outputs = {files.file_name("whitened")}});
   log_info("{} samples of {} features by the transform of '{}'", stream.rows(), stream.features(),

@@ -162,8 +162,8 @@ WhiteningFit fit_exact(const Placement& placement, const RowStream& stream,
   fit.transform = whitening_transform(covariance, options);
   fit.covariance_rounding /= std::max(fit.transform.eigenvalues[0].item<double>(), 1e-300);
   fit.product = product_type(fit.transform.eigenvalues, fit.epsilon, type);
-  fit.map = dense_map(placement, fit.transform.matrix.to(fit.product),
-                      options.method == WhiteningMethod::kZca);
+  fit.map = dense_map(placement, fit.transform.matrix, options.method == WhiteningMethod::kZca,
+                      stream.rows(), fit.product);
   return fit;
 }
 
@@ -206,7 +206,7 @@ WhiteningFit fit_randomized(const Placement& placement, const RowStream& stream,
   if (options.method == WhiteningMethod::kPca) {
     const auto matrix = leading.vectors * (leading.eigenvalues + fit.epsilon).rsqrt();
     transform.matrix = from_row_blocks(matrix, partition, layout);
-    fit.map = low_rank_pca(placement, matrix, features, fit.product);
+    fit.map = whole_map(placement, matrix, features, fit.product);
   } else {
     fit.map = low_rank_zca(placement, leading.vectors, features, leading.eigenvalues,
                            fit.rest_variance, fit.epsilon, fit.product);
@@ -214,20 +214,28 @@ WhiteningFit fit_randomized(const Placement& placement, const RowStream& stream,
   return fit;
 }
 
-std::unique_ptr<WhiteningMap> dense_map(const Placement& placement, const DistributedMatrix& matrix,
-                                        bool symmetric) {
-  if (!placement.on_device()) {
-    return std::make_unique<DenseWhitening>(matrix, symmetric);
-  }
-  const std::int64_t rows = matrix.layout().rows;
-  const auto own = to_row_blocks(matrix, RowPartition(rows, placement.control().size()));
-  return std::make_unique<DeviceWhitening>(DeviceProduct(placement, rows, own));
+bool transforms_whole(const Placement& placement, std::int64_t rows, std::int64_t features) {
+  return !placement.on_device() && sums_whole(rows, features, placement.control().size());
 }
 
-std::unique_ptr<WhiteningMap> low_rank_pca(const Placement& placement,
-                                           const torch::Tensor& own_matrix, std::int64_t features,
-                                           torch::ScalarType type) {
-  return std::make_unique<FewColumnsWhitening>(whole(placement, own_matrix, features, type));
+std::unique_ptr<WhiteningMap> dense_map(const Placement& placement, const DistributedMatrix& matrix,
+                                        bool symmetric, std::int64_t rows, torch::ScalarType type) {
+  const std::int64_t features = matrix.layout().rows;
+  const RowPartition partition(features, placement.control().size());
+  if (transforms_whole(placement, rows, features)) {
+    return whole_map(placement, to_row_blocks(matrix, partition), features, type);
+  }
+  const auto typed = matrix.to(type);
+  if (!placement.on_device()) {
+    return std::make_unique<DenseWhitening>(typed, symmetric);
+  }
+  return std::make_unique<DeviceWhitening>(
+      DeviceProduct(placement, features, to_row_blocks(typed, partition)));
+}
+
+std::unique_ptr<WhiteningMap> whole_map(const Placement& placement, const torch::Tensor& own_matrix,
+                                        std::int64_t features, torch::ScalarType type) {
+  return std::make_unique<WholeWhitening>(whole(placement, own_matrix, features, type));
 }
 
 std::unique_ptr<WhiteningMap> low_rank_zca(const Placement& placement,

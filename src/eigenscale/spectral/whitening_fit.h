@@ -66,15 +66,21 @@ WhiteningFit fit_randomized(const Placement& placement, const RowStream& stream,
                             WhiteningOptions options, torch::ScalarType type, std::uint64_t seed,
                             const WhiteningEvents& events);
 
-/// [collective] The map by a dense W, D x width, for rows that lie as `placement` says.
+/// [collective] The map by a dense W, D x width, with products in `type`, for `rows` samples of all
+/// ranks that lie as `placement` says.
 std::unique_ptr<WhiteningMap> dense_map(const Placement& placement, const DistributedMatrix& matrix,
-                                        bool symmetric);
+                                        bool symmetric, std::int64_t rows, torch::ScalarType type);
 
-/// [collective] The map of such a fit with products in `type`: pca from own features' rows of W
-/// (D_p x k), zca from those of V, the k variances and r.
-std::unique_ptr<WhiteningMap> low_rank_pca(const Placement& placement,
-                                           const torch::Tensor& own_matrix, std::int64_t features,
-                                           torch::ScalarType type);
+/// [local] Whether W lies whole on every rank for that: on the host where sums of products may
+/// (sums_whole), which take more memory.
+bool transforms_whole(const Placement& placement, std::int64_t rows, std::int64_t features);
+
+/// [collective] The map by such a W, from own features' rows of it.
+std::unique_ptr<WhiteningMap> whole_map(const Placement& placement, const torch::Tensor& own_matrix,
+                                        std::int64_t features, torch::ScalarType type);
+
+/// [collective] The map of a fit of zca without the covariance, with products in `type`, from own
+/// features' rows of V (D_p x k), the k variances and r.
 std::unique_ptr<WhiteningMap> low_rank_zca(const Placement& placement,
                                            const torch::Tensor& own_vectors, std::int64_t features,
                                            const torch::Tensor& eigenvalues, double rest_variance,

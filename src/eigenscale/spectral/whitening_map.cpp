@@ -10,7 +10,7 @@ torch::Tensor DenseWhitening::apply(const torch::Tensor& centred) const {
   return own_rows_of(multiply(matrix_, samples, !symmetric_, false), centred.size(0));
 }
 
-torch::Tensor FewColumnsWhitening::apply(const torch::Tensor& centred) const {
+torch::Tensor WholeWhitening::apply(const torch::Tensor& centred) const {
   return centred.matmul(matrix_);
 }
 

@@ -57,11 +57,11 @@ class DeviceWhitening final : public WhiteningMap {
   DeviceProduct product_;
 };
 
-/// The same with a W of few columns (D x k), whole on every rank.
-class FewColumnsWhitening final : public WhiteningMap {
+/// The same with W whole on every rank, whose rows stay where they are.
+class WholeWhitening final : public WhiteningMap {
  public:
   /// Rows are to have the type of `matrix`.
-  explicit FewColumnsWhitening(torch::Tensor matrix) : matrix_(std::move(matrix)) {}
+  explicit WholeWhitening(torch::Tensor matrix) : matrix_(std::move(matrix)) {}
   std::int64_t width() const override { return matrix_.size(1); }
   torch::ScalarType type() const override { return matrix_.scalar_type(); }
   torch::Tensor apply(const torch::Tensor& centred) const override;
