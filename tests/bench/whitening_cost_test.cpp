@@ -77,6 +77,21 @@ class WhiteningCostTest : public testing::Test {
     stream_->for_each_piece([&](const RowPiece& piece) { fit.map->apply(piece.rows - mean); });
   }
 
+  /// Marks each phase of the fit by its name, and what comes before the first as "before".
+  WhiteningFit fit(const RowStream& stream, const torch::Tensor& mean,
+                   const WhiteningOptions& options, torch::ScalarType type, Counts& counts) const {
+    std::string phase = "before";
+    const WhiteningEvents events = {.phase =
+                                        [&](const std::string& next) {
+                                          counts.mark(phase);
+                                          phase = next;
+                                        },
+                                    .progress = [](const RowPiece&) {}};
+    auto result = fit_exact(world(), stream, mean, grid_, options, type, events);
+    counts.mark(phase);
+    return result;
+  }
+
   std::shared_ptr<const ProcessGrid> grid_;
   std::optional<MemoryRows> rows_;
   std::optional<RowStream> stream_;
@@ -89,20 +104,12 @@ TEST_F(WhiteningCostTest, CountsTheCovariancesWayExactly) {
     Counts counts;
     const auto mean = feature_moments(world(), *stream_).mean;
     counts.mark("mean");
-    std::string phase = "before";
-    const auto fit =
-        fit_exact(world(), *stream_, mean, grid_,
-                  {.method = method, .components = kComponents, .epsilon = 0.1}, torch::kFloat64,
-                  {.phase =
-                       [&](const std::string& next) {
-                         counts.mark(phase);
-                         phase = next;
-                       },
-                   .progress = [](const RowPiece&) {}});
-    counts.mark(phase);
-    apply(fit, mean);
+    const auto found =
+        fit(*stream_, mean, {.method = method, .components = kComponents, .epsilon = 0.1},
+            torch::kFloat64, counts);
+    apply(found, mean);
     counts.mark("transform");
-    problem_.one_rank = fit.transform.solver.find("on one rank") != std::string::npos;
+    problem_.one_rank = found.transform.solver.find("on one rank") != std::string::npos;
     expect_equal(counts.most("mean"), whitening_mean_cost(problem_));
     expect_equal(counts.most("covariance"), whitening_covariance_cost(problem_));
     expect_equal(counts.most("eigenproblem"), whitening_eigenproblem_cost(problem_));
@@ -144,14 +151,9 @@ TEST_F(WhiteningCostTest, CountsTheWaysOfAnEigenproblemExactly) {
 TEST_F(WhiteningCostTest, CountsACovarianceOfFloatsExactly) {
   const auto mean = feature_moments(world(), *stream_).mean;
   Counts counts;
-  const auto fit = fit_exact(world(), *stream_, mean, grid_,
-                             {.epsilon = 0.1, .products = torch::kFloat32}, torch::kFloat32,
-                             {.phase =
-                                  [&](const std::string& next) {
-                                    counts.mark(next == "covariance" ? "before" : "covariance");
-                                  },
-                              .progress = [](const RowPiece&) {}});
-  EXPECT_EQ(fit.covariance_products, torch::kFloat32);
+  const auto found =
+      fit(*stream_, mean, {.epsilon = 0.1, .products = torch::kFloat32}, torch::kFloat32, counts);
+  EXPECT_EQ(found.covariance_products, torch::kFloat32);
   problem_.value_bytes = 4;
   expect_equal(counts.most("covariance"), whitening_covariance_cost(problem_));
 }
@@ -169,18 +171,10 @@ TEST_F(WhiteningCostTest, CountsTheSumOnTheFirstRankExactly) {
   for (const std::int64_t components : {20, 40}) {
     problem_.components = components;
     Counts counts;
-    std::string phase = "before";
-    const auto fit = fit_exact(world(), stream, mean, grid_,
-                               {.components = components, .epsilon = 0.1}, torch::kFloat64,
-                               {.phase =
-                                    [&](const std::string& next) {
-                                      counts.mark(phase);
-                                      phase = next;
-                                    },
-                                .progress = [](const RowPiece&) {}});
-    counts.mark(phase);
+    const auto found =
+        fit(stream, mean, {.components = components, .epsilon = 0.1}, torch::kFloat64, counts);
     problem_.zca = true;
-    problem_.one_rank = fit.transform.solver.find("on one rank") != std::string::npos;
+    problem_.one_rank = found.transform.solver.find("on one rank") != std::string::npos;
     EXPECT_EQ(problem_.one_rank, world().size() == 2 && components == 20);
     expect_equal(counts.most("covariance"), whitening_covariance_cost(problem_));
     expect_equal(counts.most("eigenproblem"), whitening_eigenproblem_cost(problem_));

@@ -1,6 +1,8 @@
 #include "eigenscale/data/row_stream.h"
 
+#include <chrono>
 #include <limits>
+#include <thread>
 
 #include "data/test_files.h"
 #include "eigenscale/data/sample_source.h"
@@ -144,6 +146,30 @@ TEST_F(Streaming, WaitingIsTold) {
                                          }});
   stream.for_each_piece([](const auto&) {});
   EXPECT_EQ(told, (std::vector<bool>{true, false}));
+}
+
+TEST_F(Streaming, WaitingForOtherRanksIsNotReading) {
+  using Seconds = std::chrono::duration<double>;
+  using Clock = std::chrono::steady_clock;
+  const auto source = put(numbers());
+  const FileRows file(*source, own_range(kRows));
+  auto begin = Clock::now();
+  double reading = 0;
+  const RowStream stream(world(), file, {.piece_bytes = kFeatures * 4, .on_read = [&](bool begins) {
+                                           if (begins) {
+                                             begin = Clock::now();
+                                           } else {
+                                             reading += Seconds(Clock::now() - begin).count();
+                                           }
+                                         }});
+  // The first rank works on its first piece for a second, which the others wait for.
+  constexpr Seconds kWork(1);
+  stream.for_each_piece([&](const RowPiece& piece) {
+    if (world().rank() == 0 && piece.range.begin == 0) {
+      std::this_thread::sleep_for(kWork);
+    }
+  });
+  EXPECT_LT(reading, kWork.count() / 2);
 }
 
 }  // namespace

@@ -6,7 +6,7 @@
 namespace eigenscale {
 
 torch::Tensor DenseWhitening::apply(const torch::Tensor& centred) const {
-  const auto samples = distribute_samples(matrix_.layout().grid, centred.to(matrix_.scalar_type()));
+  const auto samples = distribute_samples(matrix_.layout().grid, centred);
   return own_rows_of(multiply(matrix_, samples, !symmetric_, false), centred.size(0));
 }
 

@@ -48,10 +48,8 @@ class DeviceWhitening final : public WhiteningMap {
  public:
   explicit DeviceWhitening(DeviceProduct product) : product_(std::move(product)) {}
   std::int64_t width() const override { return product_.columns(); }
-  torch::ScalarType type() const override { return torch::kFloat64; }
-  torch::Tensor apply(const torch::Tensor& centred) const override {
-    return product_(centred.to(product_.type()));
-  }
+  torch::ScalarType type() const override { return product_.type(); }
+  torch::Tensor apply(const torch::Tensor& centred) const override { return product_(centred); }
 
  private:
   DeviceProduct product_;
