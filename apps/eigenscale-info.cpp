@@ -11,6 +11,7 @@
 #include "eigenscale/compress/onnx_export.h"
 #include "eigenscale/core/memory.h"
 #include "eigenscale/core/version.h"
+#include "eigenscale/data/hdf5_file.h"
 #include "eigenscale/linalg/symmetric_eigen.h"
 #include "eigenscale/report/program.h"
 
@@ -56,11 +57,7 @@ std::string info(const Communicator& world) {
   for (const auto& kernel : elpa_kernels()) {
     line("ELPA kernel", kernel);
   }
-#ifdef EIGENSCALE_HAVE_HDF5
-  line("HDF5", "parallel");
-#else
-  line("HDF5", "not in this build");
-#endif
+  line("HDF5", has_hdf5() ? "parallel" : "not in this build");
   line("zlib", zlibVersion());
   line("ONNX export", has_onnx() ? "yes" : "not in this build");
   auto* runtime = device_runtime();

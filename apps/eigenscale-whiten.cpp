@@ -1,5 +1,6 @@
 // Whitening (ZCA or PCA) of a data set of any number of rows: whitened samples, the transform, and
 // a report.
+#include "eigenscale/data/hdf5_file.h"
 #include "eigenscale/report/program.h"
 #include "eigenscale/spectral/whitening_application.h"
 #include "eigenscale/spectral/whitening_run.h"
@@ -54,11 +55,9 @@ std::string format_of_results(const ProgramOptions& options, const std::string& 
         data.find(".h5:") != std::string::npos || data.find(".hdf5:") != std::string::npos;
     format = hdf5 ? "h5" : "npy";
   }
-#ifndef EIGENSCALE_HAVE_HDF5
-  if (format == "h5") {
+  if (format == "h5" && !has_hdf5()) {
     throw OptionError("--format h5: this build has no HDF5");
   }
-#endif
   return format;
 }
 

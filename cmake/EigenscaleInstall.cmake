@@ -19,7 +19,7 @@ install(TARGETS eigenscale eigenscale_options ${eigenscale_rooms} EXPORT eigensc
   INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(TARGETS ${eigenscale_apps} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 if(NOT EIGENSCALE_WITH_HDF5)
-  set(eigenscale_unusable_headers PATTERN "hdf5_*" EXCLUDE)
+  set(eigenscale_unusable_headers PATTERN "hdf5_handle.h" EXCLUDE)
 endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/src/eigenscale DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
   FILES_MATCHING PATTERN "*.h"

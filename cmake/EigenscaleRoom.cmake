@@ -30,6 +30,16 @@ function(eigenscale_add_room name)
   set_property(GLOBAL APPEND PROPERTY EIGENSCALE_ROOMS ${target})
 endfunction()
 
+# eigenscale_use_in_sources(TARGET DEPENDENCY file...): links an optional dependency whose headers only
+# these files include. All others compile alike with and without it, and a compiler cache knows them.
+function(eigenscale_use_in_sources target dependency)
+  target_link_libraries(${target} PRIVATE $<LINK_ONLY:${dependency}>)
+  get_target_property(folders ${dependency} INTERFACE_INCLUDE_DIRECTORIES)
+  list(TRANSFORM folders PREPEND "-isystem;")
+  set_source_files_properties(${ARGN} PROPERTIES
+    SKIP_UNITY_BUILD_INCLUSION ON COMPILE_OPTIONS "${folders}")
+endfunction()
+
 # The system-include form of Torch's own target, with the shared precompiled header.
 function(eigenscale_use_torch target)
   get_target_property(type ${target} TYPE)

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "data/test_files.h"
+#include "eigenscale/core/errors.h"
 #include "eigenscale/data/sample_source.h"
 
 namespace eigenscale::test {
@@ -126,6 +127,25 @@ TEST_F(Streaming, AValueThatIsNotFiniteEndsTheWalkOnAllRanks) {
         {.type = torch::kFloat64, .piece_bytes = 2 * kFeatures * 8, .read_ahead = ahead});
     EXPECT_THAT(agreed_error(ExitCode::kInput, [&] { stream.for_each_piece([](const auto&) {}); }),
                 HasSubstr("row 22, element (1, 2) is inf"));
+  }
+}
+
+// Rows are checked once; what was not yet read, or not yet in this type, is no such row.
+TEST_F(Streaming, AValueThatIsNotFiniteIsFoundBehindRowsThatWereChecked) {
+  auto bad = numbers();
+  bad[15 * kFeatures] = 1e300;  // a double, and no float
+  bad[20 * kFeatures] = std::numeric_limits<double>::quiet_NaN();
+  const auto source = put(bad);
+  const FileRows file(*source, {0, kRows});
+  for (int pass = 0; pass < 2; ++pass) {
+    EXPECT_NO_THROW(file.read({21, kRows}, torch::kFloat64));
+    EXPECT_NO_THROW(file.read({0, 10}, torch::kFloat64));
+    EXPECT_NO_THROW(file.read({5, 20}, torch::kFloat64));
+    EXPECT_THROW(file.read({12, 21}, torch::kFloat64), InputError);
+    EXPECT_THROW(file.read({20, 21}, torch::kFloat64), InputError);
+    EXPECT_THROW(file.read({0, kRows}, torch::kFloat64), InputError);
+    EXPECT_NO_THROW(file.read({0, 15}, torch::kFloat32));
+    EXPECT_THROW(file.read({10, 16}, torch::kFloat32), InputError);
   }
 }
 

@@ -202,7 +202,6 @@ TEST(LapackEigen, IsRightWithoutDivideAndConquer) {
             1e-13);
 }
 
-#ifdef EIGENSCALE_HAVE_SCALAPACK
 TEST(ScalapackEigen, RefusesAWorkSpaceThatCannotBeCounted) {
   const auto& grid = test::all_grids().back();
   EXPECT_NO_THROW(require_scalapack_workspace(square_layout(30000, grid)));
@@ -215,7 +214,6 @@ TEST(ScalapackEigen, RefusesAWorkSpaceThatCannotBeCounted) {
     EXPECT_THAT(error.what(), testing::HasSubstr("ranks or a build with ELPA"));
   }
 }
-#endif
 
 TEST(SymmetricEigen, RefusesWhatIsNotFiniteOnAllRanks) {
   auto whole = torch::eye(12, torch::kFloat64);

@@ -79,9 +79,9 @@ std::vector<Contender> eigen_contenders(const Communicator& world, const Suite::
     add("LAPACK on one rank",
         [range](DistributedMatrix copy) { one_rank_eigen(std::move(copy), range); });
   }
-#ifdef EIGENSCALE_HAVE_SCALAPACK
-  add("pdsyevd", [](DistributedMatrix copy) { scalapack_eigen(std::move(copy)); });
-#endif
+  if (ProcessGrid::supports(2)) {
+    add("pdsyevd", [](DistributedMatrix copy) { scalapack_eigen(std::move(copy)); });
+  }
   if (elpa_can_solve(state->matrix.layout())) {
     add("ELPA one-stage",
         [count](DistributedMatrix copy) { elpa_eigen(std::move(copy), count, false); });

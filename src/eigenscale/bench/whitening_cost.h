@@ -42,8 +42,8 @@ struct KrylovProblem {
   WhiteningProblem whitening;
   std::int64_t width = 0;
   std::int64_t passes = 1;  ///< over the rows: blocks
-  /// In which a block is made orthogonal to those before, until nothing of them is left: 2 to 6.
-  std::int64_t rounds = 3;
+  /// In which a block is made orthogonal to those before, until nothing of them is left: 1 to 6.
+  std::int64_t rounds = 2;
 };
 
 /// [local] The leading components without the covariance.

@@ -19,8 +19,4 @@ std::unique_ptr<DeviceRuntime> set_device_runtime(std::unique_ptr<DeviceRuntime>
   return std::exchange(instance(), std::move(runtime));
 }
 
-#ifndef EIGENSCALE_HAVE_NCCL
-std::unique_ptr<DeviceRuntime> make_cuda_runtime() { return nullptr; }
-#endif
-
 }  // namespace eigenscale

@@ -155,6 +155,15 @@ std::string missing_filter(hid_t dataset) {
 
 }  // namespace
 
+bool has_hdf5() { return true; }
+
+std::unique_ptr<SampleSource> open_hdf5(const std::string& path, const std::string& dataset) {
+  if (dataset.empty()) {
+    throw InputError("'" + path + "' needs the name of a dataset: " + path + ":NAME");
+  }
+  return std::make_unique<Hdf5Source>(path, dataset);
+}
+
 Hdf5Source::Hdf5Source(const std::string& path, const std::string& dataset)
     : Hdf5Source([&] {
         auto opened = std::make_unique<Opened>();

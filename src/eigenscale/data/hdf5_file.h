@@ -12,6 +12,13 @@
 
 namespace eigenscale {
 
+/// [local] Whether this build reads and writes HDF5.
+bool has_hdf5();
+
+/// [local] The dataset of the file. InputError as for Hdf5Source, when the name of the dataset is
+/// empty, and in builds without HDF5.
+std::unique_ptr<SampleSource> open_hdf5(const std::string& path, const std::string& dataset);
+
 /// A dataset of an HDF5 file. Each rank opens the file for itself through MPI-IO (on MPI_COMM_SELF)
 /// and reads independently: a file opened by all ranks together could only be closed by all
 /// together, which an error on one rank would turn into a hang.

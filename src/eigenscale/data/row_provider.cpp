@@ -1,5 +1,6 @@
 #include "eigenscale/data/row_provider.h"
 
+#include <algorithm>
 #include <functional>
 #include <numeric>
 
@@ -37,8 +38,13 @@ FileRows::FileRows(const SampleSource& source, RowRange own, double scale)
       scale_(scale) {}
 
 torch::Tensor FileRows::read(RowRange range, torch::ScalarType type) const {
-  return read_samples(source_, {own_.begin + range.begin, own_.begin + range.end}, type, scale_)
-      .view({range.size(), features()});
+  auto& finite = type == torch::kFloat64 ? finite_as_double_ : finite_as_float_;
+  const auto rows = read_samples(source_, {own_.begin + range.begin, own_.begin + range.end}, type,
+                                 scale_, range.end <= finite);
+  if (range.begin <= finite) {
+    finite = std::max(finite, range.end);
+  }
+  return rows.view({range.size(), features()});
 }
 
 MemoryRows::MemoryRows(const torch::Tensor& rows)

@@ -43,8 +43,10 @@ class RowProvider {
   std::int64_t features_;
 };
 
-/// The rows `own` of a file, values multiplied by `scale` and checked at every read (see
-/// read_samples). Holds none of them; borrows the source.
+/// The rows `own` of a file, values multiplied by `scale` and checked (see read_samples). Holds
+/// none of them; borrows the source. Every read makes sure that the file is the one that was
+/// opened, so that the rows of a pass from the first on are checked in that pass alone: a tenth of
+/// later ones.
 class FileRows final : public RowProvider {
  public:
   FileRows(const SampleSource& source, RowRange own, double scale = 1);
@@ -55,6 +57,9 @@ class FileRows final : public RowProvider {
   const SampleSource& source_;
   RowRange own_;
   double scale_;
+  /// So many rows from the first on are known to be finite, as float and as double.
+  mutable std::int64_t finite_as_float_ = 0;
+  mutable std::int64_t finite_as_double_ = 0;
 };
 
 /// Rows that are in memory, n x shape, already checked. Shares the tensor.

@@ -9,11 +9,9 @@
 #include "eigenscale/core/errors.h"
 #include "eigenscale/data/cifar_file.h"
 #include "eigenscale/data/concatenated_source.h"
+#include "eigenscale/data/hdf5_file.h"
 #include "eigenscale/data/idx_file.h"
 #include "eigenscale/data/npy_file.h"
-#ifdef EIGENSCALE_HAVE_HDF5
-#include "eigenscale/data/hdf5_file.h"
-#endif
 
 namespace eigenscale {
 namespace {
@@ -33,18 +31,6 @@ bool split_behind(const std::string& text, std::string_view extension, std::stri
   path = text.substr(0, place + extension.size());
   selector = text.substr(path.size() + 1);
   return true;
-}
-
-std::unique_ptr<SampleSource> open_hdf5([[maybe_unused]] const std::string& path,
-                                        [[maybe_unused]] const std::string& dataset) {
-#ifdef EIGENSCALE_HAVE_HDF5
-  if (dataset.empty()) {
-    throw InputError("'" + path + "' needs the name of a dataset: " + path + ":NAME");
-  }
-  return std::make_unique<Hdf5Source>(path, dataset);
-#else
-  throw InputError("'" + path + "' cannot be read: this eigenscale was built without HDF5");
-#endif
 }
 
 bool is_word(std::string_view text) {
@@ -89,9 +75,7 @@ std::unique_ptr<SampleSource> open_by_extension(const std::string& specification
     return std::make_unique<IdxSource>(specification);
   }
   throw InputError("cannot tell the format of '" + specification + "' by its name; supported are " +
-#ifdef EIGENSCALE_HAVE_HDF5
-                   "FILE.h5:DATASET, "
-#endif
+                   (has_hdf5() ? "FILE.h5:DATASET, " : "") +
                    "FILE.npy, IDX (FILE.idx, FILE-idx3-ubyte, with or without .gz) and "
                    "FILE.bin (CIFAR)");
 }

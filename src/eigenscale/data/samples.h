@@ -33,9 +33,10 @@ Samples load_samples(const Communicator& communicator,
                      double scale = 1);
 
 /// [local] The rows of `range` as floating point `type`, range.size() x shape, checked and scaled
-/// as above, through a bounded chunk. InputError.
+/// as above, through a bounded chunk. `known_finite` says that they were read so before, and leaves
+/// out the check. InputError.
 torch::Tensor read_samples(const SampleSource& source, RowRange range, torch::ScalarType type,
-                           double scale = 1);
+                           double scale = 1, bool known_finite = false);
 
 /// [local] InputError when samples of `shape` are single numbers (an array of shape N): that is
 /// rather a list of labels than data. N x 1 says that it is meant.

@@ -24,20 +24,19 @@ class Centring {
       return rows - mean_;
     }
     auto centred = torch::empty(rows.sizes(), rows.options());
-    const std::int64_t count = std::max<std::int64_t>(1, kNumbers / rows.size(1));
-    for (std::int64_t first = 0; first < rows.size(0); first += count) {
-      const std::int64_t few = std::min(count, rows.size(0) - first);
-      write(centred.narrow(0, first, few), rows.narrow(0, first, few), 0);
-    }
+    write(centred, rows, 0);
     return centred;
   }
 
-  /// [local] The same of the features from `first` on, as many as `out` (n x m) has columns.
+  /// [local] The same of the features from `first` on, as many as `out` (n x m) has columns. The
+  /// numbers of a row stand behind each other.
   void write(torch::Tensor out, const torch::Tensor& rows, std::int64_t first) const {
     const std::int64_t count = out.size(1);
     const auto part = rows.narrow(1, first, count);
     if (rows.scalar_type() == torch::kFloat64) {
       torch::sub_out(out, part, mean_.narrow(0, first, count));
+    } else if (rows.is_cpu()) {
+      write_floats(out, part, first);
     } else {
       torch::sub_out(out, part, leading_.narrow(0, first, count));
       out.sub_(rest_.narrow(0, first, count));
@@ -45,7 +44,24 @@ class Centring {
   }
 
  private:
-  static constexpr std::int64_t kNumbers = 1 << 16;  ///< of a part that stays in the cache
+  /// Both subtractions in one pass over the memory.
+  void write_floats(const torch::Tensor& out, const torch::Tensor& rows, std::int64_t first) const {
+    const std::int64_t count = out.size(1);
+    const auto* const leading = leading_.data_ptr<float>() + first;
+    const auto* const rest = rest_.data_ptr<float>() + first;
+    const auto* const from_first = rows.data_ptr<float>();
+    auto* const to_first = out.data_ptr<float>();
+    const std::int64_t grain = 65536 / std::max<std::int64_t>(count, 1) + 1;
+    at::parallel_for(0, out.size(0), grain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t row = begin; row < end; ++row) {
+        const float* from = from_first + row * rows.stride(0);
+        float* to = to_first + row * out.stride(0);
+        for (std::int64_t i = 0; i < count; ++i) {
+          to[i] = (from[i] - leading[i]) - rest[i];
+        }
+      }
+    });
+  }
 
   torch::Tensor mean_;
   torch::Tensor leading_;

@@ -91,10 +91,14 @@ class CovarianceProduct {
     const std::int64_t width =
         std::clamp<std::int64_t>(kNumbers / std::max<std::int64_t>(rows.size(0), 1), 64, 4096);
     auto coordinates = torch::zeros({rows.size(0), block.size(1)}, block.options());
+    if (centred_.numel() < rows.numel()) {
+      centred_ = torch::empty({rows.numel()}, rows.options());
+    }
     std::vector<torch::Tensor> tiles;
     for (std::int64_t first = 0; first < features_; first += width) {
       const std::int64_t count = std::min(width, features_ - first);
-      const auto tile = torch::empty({rows.size(0), count}, rows.options());
+      const auto tile = centred_.narrow(0, first * rows.size(0), rows.size(0) * count)
+                            .view({rows.size(0), count});
       centring_.write(tile, rows, first);
       if (passes_ == 0) {
         squares.add_(tile.square().sum(torch::kFloat64));
@@ -115,6 +119,7 @@ class CovarianceProduct {
   std::int64_t features_;
   Communicator::Counts counts_;
   Centring centring_;
+  torch::Tensor centred_;  ///< a piece, tile behind tile
   double variance_ = 0;
   std::int64_t passes_ = 0;
 };
@@ -198,17 +203,15 @@ class KrylovSpace {
     auto next = remainder_.narrow(1, 0, std::min(remainder_.size(1), features_ - size_));
     remainder_.reset();
     // Again and again: what a projection leaves of the older directions is rounding, blown up by
-    // how much the block has shrunk.
+    // how much the block has shrunk. The remainder itself was projected twice.
     constexpr int kMostRounds = 6;
-    for (int round = 0; round < kMostRounds; ++round) {
-      const double overlap = project_out(next, nullptr);
-      if (overlap < kOrthogonal && round > 0) {
-        break;
-      }
+    double overlap = 1;
+    for (int round = 0; round < kMostRounds && overlap >= kOrthogonal; ++round) {
       // The squares of a small overlap are what its columns then lack of being orthonormal.
-      if (round == 0 || overlap * overlap * static_cast<double>(size_) > kOrthogonal) {
+      if (overlap * overlap * static_cast<double>(size_) > kOrthogonal) {
         next = orthonormal_columns(communicator_, next);
       }
+      overlap = project_out(next, nullptr);
     }
     size_ += next.size(1);
     small_ = torch::constant_pad_nd(small_, {0, next.size(1), 0, next.size(1)});

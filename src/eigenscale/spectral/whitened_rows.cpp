@@ -14,12 +14,7 @@ std::unique_ptr<RowWriter> WhiteningFiles::create(const Communicator& communicat
                           .type = type,
                           .row_shape = {width},
                           .own_rows = own_rows};
-#ifdef EIGENSCALE_HAVE_HDF5
-  if (hdf5) {
-    return create_hdf5(communicator, array);
-  }
-#endif
-  return create_npy(communicator, array);
+  return hdf5 ? create_hdf5(communicator, array) : create_npy(communicator, array);
 }
 
 void write_whitened(const Communicator& communicator, Run& run, const WhiteningFiles& files,
