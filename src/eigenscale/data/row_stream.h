@@ -43,6 +43,8 @@ class RowStream {
   std::int64_t rows() const { return rows_; }
   std::int64_t own_rows() const { return provider_.rows(); }
   std::int64_t features() const { return provider_.features(); }
+  /// What the numbers of the pieces are.
+  torch::ScalarType type() const { return options_.type; }
   /// Rows of the largest piece, at least 1.
   std::int64_t piece_rows() const { return piece_rows_; }
 

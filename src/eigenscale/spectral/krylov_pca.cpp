@@ -40,7 +40,12 @@ class CovarianceProduct {
         samples_(static_cast<double>(stream.rows())),
         features_(mean.numel()),
         counts_(RowPartition(features_, placement.control().size()).counts()),
-        centring_(placement.to_device(mean, "mean")) {}
+        centring_(placement.to_device(mean, "mean")) {
+    if (!placement.on_device()) {
+      // Before anything that comes and goes: what stays must not lie between holes.
+      centred_ = torch::empty({stream.piece_rows() * features_}, stream.type());
+    }
+  }
 
   /// [collective] Own rows of S B from own rows of B, double, D_p x l.
   torch::Tensor operator()(const torch::Tensor& own) {
@@ -91,9 +96,6 @@ class CovarianceProduct {
     const std::int64_t width =
         std::clamp<std::int64_t>(kNumbers / std::max<std::int64_t>(rows.size(0), 1), 64, 4096);
     auto coordinates = torch::zeros({rows.size(0), block.size(1)}, block.options());
-    if (centred_.numel() < rows.numel()) {
-      centred_ = torch::empty({rows.numel()}, rows.options());
-    }
     std::vector<torch::Tensor> tiles;
     for (std::int64_t first = 0; first < features_; first += width) {
       const std::int64_t count = std::min(width, features_ - first);
@@ -119,7 +121,7 @@ class CovarianceProduct {
   std::int64_t features_;
   Communicator::Counts counts_;
   Centring centring_;
-  torch::Tensor centred_;  ///< a piece, tile behind tile
+  torch::Tensor centred_;  ///< of a piece on the host, tile behind tile
   double variance_ = 0;
   std::int64_t passes_ = 0;
 };
