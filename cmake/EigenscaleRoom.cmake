@@ -34,10 +34,19 @@ endfunction()
 # these files include. All others compile alike with and without it, and a compiler cache knows them.
 function(eigenscale_use_in_sources target dependency)
   target_link_libraries(${target} PRIVATE $<LINK_ONLY:${dependency}>)
-  get_target_property(folders ${dependency} INTERFACE_INCLUDE_DIRECTORIES)
-  list(TRANSFORM folders PREPEND "-isystem;")
+  set(options "")
+  foreach(property IN ITEMS INTERFACE_COMPILE_OPTIONS INTERFACE_INCLUDE_DIRECTORIES)
+    get_target_property(values ${dependency} ${property})
+    if(NOT values) # libraries in the system's folders have none
+      continue()
+    endif()
+    if(property STREQUAL "INTERFACE_INCLUDE_DIRECTORIES")
+      list(TRANSFORM values PREPEND "-isystem;")
+    endif()
+    list(APPEND options ${values})
+  endforeach()
   set_source_files_properties(${ARGN} PROPERTIES
-    SKIP_UNITY_BUILD_INCLUSION ON COMPILE_OPTIONS "${folders}")
+    SKIP_UNITY_BUILD_INCLUSION ON COMPILE_OPTIONS "${options}")
 endfunction()
 
 # The system-include form of Torch's own target, with the shared precompiled header.

@@ -1,6 +1,7 @@
 #include "eigenscale/data/row_stream.h"
 
 #include <chrono>
+#include <filesystem>
 #include <limits>
 #include <thread>
 
@@ -146,6 +147,25 @@ TEST_F(Streaming, AValueThatIsNotFiniteIsFoundBehindRowsThatWereChecked) {
     EXPECT_THROW(file.read({0, kRows}, torch::kFloat64), InputError);
     EXPECT_NO_THROW(file.read({0, 15}, torch::kFloat32));
     EXPECT_THROW(file.read({10, 16}, torch::kFloat32), InputError);
+  }
+}
+
+TEST_F(Streaming, AFileThatIsWrittenToIsNoLongerRead) {
+  const auto source = put(numbers());
+  const FileRows file(*source, {0, kRows});
+  EXPECT_NO_THROW(file.read({0, kRows}, torch::kFloat64));
+  world().barrier();
+  if (world().rank() == 0) {  // what any write does
+    const auto path = directory_.path() / "rows.npy";
+    std::filesystem::last_write_time(
+        path, std::filesystem::last_write_time(path) + std::chrono::milliseconds(5));
+  }
+  world().barrier();
+  try {
+    file.read({0, 1}, torch::kFloat64);
+    FAIL() << "read a file that had changed";
+  } catch (const InputError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("changed while it was read"));
   }
 }
 

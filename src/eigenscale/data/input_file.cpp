@@ -28,7 +28,14 @@ InputFile::InputFile(std::filesystem::path path) : name_(path.string()) {
   if (descriptor_ < 0) {
     throw InputError("cannot open '" + name_ + "': " + std::strerror(errno));
   }
+  // Of the open file: what was asked by name may be older on a network file system.
+  if (::fstat(descriptor_, &status) != 0) {
+    const std::string reason = std::strerror(errno);
+    ::close(descriptor_);
+    throw InputError("cannot open '" + name_ + "': " + reason);
+  }
   size_ = status.st_size;
+  written_ = status.st_mtim;
 }
 
 InputFile::~InputFile() {
@@ -68,6 +75,10 @@ void InputFile::require_unchanged() const {
   if (status.st_size != size_) {
     throw InputError("'" + name_ + "' changed while it was read: it had " + std::to_string(size_) +
                      " bytes when it was opened, now it has " + std::to_string(status.st_size));
+  }
+  if (status.st_mtim.tv_sec != written_.tv_sec || status.st_mtim.tv_nsec != written_.tv_nsec) {
+    throw InputError("'" + name_ +
+                     "' changed while it was read: it was written to after it was opened");
   }
 }
 

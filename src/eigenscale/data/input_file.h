@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <ctime>
 #include <filesystem>
 #include <string>
 
@@ -33,14 +34,15 @@ class InputFile final : public ByteSource {
   std::int64_t size() const { return size_; }
   void read(std::int64_t offset, void* data, std::int64_t bytes) const override;
   void require_size(std::int64_t bytes) const override;
-  /// [local] InputError when the file has no longer the size it was opened with: somebody writes
-  /// it. Every read asks.
+  /// [local] InputError when the file was written to since it was opened, by its size or the time
+  /// that the file system keeps. Every read asks.
   void require_unchanged() const;
 
  private:
   std::string name_;
   int descriptor_ = -1;
   std::int64_t size_ = 0;
+  std::timespec written_{};  ///< when, at the time of opening
 };
 
 }  // namespace eigenscale
