@@ -44,9 +44,8 @@ class RowProvider {
 };
 
 /// The rows `own` of a file, values multiplied by `scale` and checked (see read_samples). Holds
-/// none of them; borrows the source. Every read makes sure that the file is the one that was
-/// opened, so that the rows of a pass from the first on are checked in that pass alone: a tenth of
-/// later ones.
+/// none of them; borrows the source. Every read makes sure that nobody wrote to the file since it
+/// was opened, so rows are checked in the first pass over them alone: a tenth of later passes.
 class FileRows final : public RowProvider {
  public:
   FileRows(const SampleSource& source, RowRange own, double scale = 1);
