@@ -18,12 +18,9 @@ install(TARGETS eigenscale eigenscale_options ${eigenscale_rooms} EXPORT eigensc
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
   INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(TARGETS ${eigenscale_apps} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-if(NOT EIGENSCALE_WITH_HDF5)
-  set(eigenscale_unusable_headers PATTERN "hdf5_handle.h" EXCLUDE)
-endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/src/eigenscale DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
   FILES_MATCHING PATTERN "*.h"
-  ${eigenscale_unusable_headers})
+  PATTERN "hdf5_handle.h" EXCLUDE)  # needs the headers of HDF5, which users of the room do not
 # The job scripts look for the programs in PATH where there is no build folder beside them.
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/job-scripts
   DESTINATION ${CMAKE_INSTALL_DATADIR}/eigenscale USE_SOURCE_PERMISSIONS

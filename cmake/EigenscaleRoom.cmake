@@ -41,6 +41,8 @@ function(eigenscale_use_in_sources target dependency)
       continue()
     endif()
     if(property STREQUAL "INTERFACE_INCLUDE_DIRECTORIES")
+      # Named, these would come before those of the C++ library.
+      list(REMOVE_ITEM values ${CMAKE_CXX_IMPLICIT_INCLUDE_DIRECTORIES})
       list(TRANSFORM values PREPEND "-isystem;")
     endif()
     list(APPEND options ${values})

@@ -1,5 +1,6 @@
 #include "eigenscale/comm/device.h"
 
+#include "eigenscale/comm/device_runtime.h"
 #include "eigenscale/comm/environment.h"
 #include "eigenscale/core/errors.h"
 #include "support/mpi_test.h"
@@ -23,6 +24,7 @@ TEST(Device, CudaIsRefusedWithWhatIsMissing) {
   } catch (const OptionError& error) {
     message = error.what();
   }
+  EXPECT_EQ(make_cuda_runtime() != nullptr, EIGENSCALE_HAS_NCCL == 1);
   if (device_runtime() == nullptr) {
     EXPECT_THAT(message, AllOf(HasSubstr("--device cuda: this build has no CUDA"),
                                HasSubstr("without NCCL")));

@@ -126,6 +126,9 @@ TEST_F(Hdf5File, VirtualDatasets) {
   const auto source = open_sample_source(world(), path_.string() + ":x");
   EXPECT_TRUE(
       torch::equal(source->read_rows({1, 3}), torch::arange(2, 6, torch::kFloat64).view({2, 2})));
+  EXPECT_FALSE(source->notices_writes());
+  EXPECT_TRUE(open_sample_source(world(), (directory_.path() / "part.h5").string() + ":x")
+                  ->notices_writes());
   put_virtual(directory_.path() / "broken.h5", "gone.h5");
   EXPECT_THAT(error_of((directory_.path() / "broken.h5").string() + ":x"),
               AllOf(HasSubstr("virtual"), HasSubstr("gone.h5")));

@@ -150,6 +150,36 @@ TEST_F(Streaming, AValueThatIsNotFiniteIsFoundBehindRowsThatWereChecked) {
   }
 }
 
+// Ones, and infinities from the second read on.
+class ChangingSource final : public SampleSource {
+ public:
+  explicit ChangingSource(bool noticed)
+      : SampleSource({.name = "changing", .rows = 4, .row_shape = {2}}), noticed_(noticed) {}
+  torch::Tensor read_rows(RowRange range) const override {
+    return torch::full({range.size(), 2},
+                       reads_++ == 0 ? 1.0 : std::numeric_limits<double>::infinity(),
+                       torch::kFloat32);
+  }
+  bool notices_writes() const override { return noticed_; }
+
+ private:
+  bool noticed_;
+  mutable int reads_ = 0;
+};
+
+TEST_F(Streaming, WhatMayChangeUnnoticedIsCheckedAtEveryRead) {
+  for (const bool noticed : {true, false}) {
+    const ChangingSource source(noticed);
+    const FileRows file(source, {0, 4});
+    EXPECT_NO_THROW(file.read({0, 4}, torch::kFloat32));
+    if (noticed) {  // no time is spent on it
+      EXPECT_NO_THROW(file.read({0, 4}, torch::kFloat32));
+    } else {
+      EXPECT_THROW(file.read({0, 4}, torch::kFloat32), InputError);
+    }
+  }
+}
+
 TEST_F(Streaming, AFileThatIsWrittenToIsNoLongerRead) {
   const auto source = put(numbers());
   const FileRows file(*source, {0, kRows});

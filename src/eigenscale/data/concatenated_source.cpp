@@ -78,6 +78,10 @@ bool ConcatenatedSource::reads_beside_others() const {
   return std::ranges::all_of(parts_, [](const auto& part) { return part->reads_beside_others(); });
 }
 
+bool ConcatenatedSource::notices_writes() const {
+  return std::ranges::all_of(parts_, [](const auto& part) { return part->notices_writes(); });
+}
+
 std::pair<std::string, std::int64_t> ConcatenatedSource::place(std::int64_t row) const {
   const std::size_t index = part_of(row);
   return parts_[index]->place(row - first_rows_[index]);

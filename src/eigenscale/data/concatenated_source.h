@@ -19,6 +19,7 @@ class ConcatenatedSource final : public SampleSource {
 
   torch::Tensor read_rows(RowRange range) const override;
   bool reads_beside_others() const override;
+  bool notices_writes() const override;
   std::pair<std::string, std::int64_t> place(std::int64_t row) const override;
 
  private:

@@ -35,7 +35,6 @@ GzipFile::~GzipFile() { ::gzclose(stream_); }
 
 void GzipFile::read(std::int64_t offset, void* data, std::int64_t bytes) const {
   constexpr std::int64_t kLargestRead = std::int64_t{1} << 30;
-  compressed_.require_unchanged();
   if (::gzseek(stream_, offset, SEEK_SET) < 0) {
     throw InputError("cannot inflate '" + name_ + "' up to offset " + std::to_string(offset) +
                      ": " + zlib_message(stream_, name_));
@@ -57,6 +56,7 @@ void GzipFile::read(std::int64_t offset, void* data, std::int64_t bytes) const {
   if (expected_size_ >= 0 && offset + bytes == expected_size_) {
     require_end(expected_size_);
   }
+  compressed_.require_unchanged();
 }
 
 void GzipFile::require_size(std::int64_t bytes) const {

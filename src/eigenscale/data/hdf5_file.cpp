@@ -22,6 +22,7 @@ struct Hdf5Source::Opened {
   Hdf5Handle space;
   ElementType type;
   SampleDescription description;
+  bool notices_writes = true;
 };
 
 namespace {
@@ -172,7 +173,9 @@ Hdf5Source::Hdf5Source(const std::string& path, const std::string& dataset)
         opened->file = open_file(*opened->bytes, Driver::kMpiIo);
         opened->dataset = open_dataset(opened->file, path, dataset);
         const Hdf5Handle creation(H5Dget_create_plist(opened->dataset.get()), H5Pclose);
-        if (H5Pget_layout(creation.get()) == H5D_VIRTUAL) {
+        const bool is_virtual = H5Pget_layout(creation.get()) == H5D_VIRTUAL;
+        opened->notices_writes = !is_virtual && H5Pget_external_count(creation.get()) == 0;
+        if (is_virtual) {
           require_virtual_parts(creation.get(), path, name);
           opened->dataset.close();
           opened->file.close();
@@ -199,8 +202,9 @@ Hdf5Source::Hdf5Source(std::unique_ptr<Opened> opened)
 
 Hdf5Source::~Hdf5Source() = default;
 
+bool Hdf5Source::notices_writes() const { return opened_->notices_writes; }
+
 torch::Tensor Hdf5Source::read_rows(RowRange range) const {
-  opened_->bytes->require_unchanged();
   const auto shape = shape_of(range.size());
   const auto raw = torch::empty({byte_count(shape, opened_->type.bytes, name())}, torch::kUInt8);
   if (raw.numel() > 0) {
@@ -219,6 +223,7 @@ torch::Tensor Hdf5Source::read_rows(RowRange range) const {
                        missing_filter(opened_->dataset.get()) + ": " + reason);
     }
   }
+  opened_->bytes->require_unchanged();
   return decode(opened_->type, raw, name()).view(shape);
 }
 

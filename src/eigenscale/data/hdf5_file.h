@@ -19,9 +19,9 @@ bool has_hdf5();
 /// empty, and in builds without HDF5.
 std::unique_ptr<SampleSource> open_hdf5(const std::string& path, const std::string& dataset);
 
-/// A dataset of an HDF5 file. Each rank opens the file for itself through MPI-IO (on MPI_COMM_SELF)
-/// and reads independently: a file opened by all ranks together could only be closed by all
-/// together, which an error on one rank would turn into a hang.
+/// A dataset of an HDF5 file, where the build has HDF5. Each rank opens the file for itself through
+/// MPI-IO (on MPI_COMM_SELF) and reads independently: a file opened by all ranks together could
+/// only be closed by all together, which an error on one rank would turn into a hang.
 class Hdf5Source final : public SampleSource {
  public:
   /// [local] InputError when the file is not HDF5, or there is no such dataset of numbers.
@@ -29,6 +29,8 @@ class Hdf5Source final : public SampleSource {
   ~Hdf5Source() override;
   torch::Tensor read_rows(RowRange range) const override;
   bool reads_beside_others() const override { return false; }
+  /// Not of the files of a virtual dataset, nor of external ones.
+  bool notices_writes() const override;
 
  private:
   struct Opened;
@@ -39,7 +41,7 @@ class Hdf5Source final : public SampleSource {
 
 /// [collective] Writes the rows of all ranks, in rank order, as dataset `dataset` (groups in its
 /// name are made) of a new file, together through MPI-IO. `own_rows` as for write_npy, and so is
-/// the way the file appears and fails.
+/// the way the file appears and fails. Where the build has HDF5.
 void write_hdf5(const Communicator& communicator, const std::filesystem::path& path,
                 const std::string& dataset, const torch::Tensor& own_rows);
 

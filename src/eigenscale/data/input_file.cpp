@@ -65,6 +65,7 @@ void InputFile::read(std::int64_t offset, void* data, std::int64_t bytes) const 
     next += done;
     left -= done;
   }
+  require_unchanged();  // or what was written meanwhile would be in the last read of all
 }
 
 void InputFile::require_unchanged() const {

@@ -40,7 +40,7 @@ FileRows::FileRows(const SampleSource& source, RowRange own, double scale)
 torch::Tensor FileRows::read(RowRange range, torch::ScalarType type) const {
   auto& finite = type == torch::kFloat64 ? finite_as_double_ : finite_as_float_;
   const auto rows = read_samples(source_, {own_.begin + range.begin, own_.begin + range.end}, type,
-                                 scale_, range.end <= finite);
+                                 scale_, source_.notices_writes() && range.end <= finite);
   if (range.begin <= finite) {
     finite = std::max(finite, range.end);
   }

@@ -44,8 +44,9 @@ class RowProvider {
 };
 
 /// The rows `own` of a file, values multiplied by `scale` and checked (see read_samples). Holds
-/// none of them; borrows the source. Every read makes sure that nobody wrote to the file since it
-/// was opened, so rows are checked in the first pass over them alone: a tenth of later passes.
+/// none of them; borrows the source. Where every read notices
+/// that somebody wrote to the file since it was opened, by its size and time, rows are checked in
+/// the first pass over them alone: a tenth of later passes.
 class FileRows final : public RowProvider {
  public:
   FileRows(const SampleSource& source, RowRange own, double scale = 1);

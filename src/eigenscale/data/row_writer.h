@@ -63,7 +63,7 @@ class RowWriter {
 
 /// [collective] A writer of a NumPy array (C order, format version 1.0), or of a dataset of a new
 /// HDF5 file through MPI-IO. OutputError (agreed) when the file cannot be made, OptionError
-/// (agreed) when the ranks disagree about the array, or in builds without HDF5.
+/// (agreed) when the ranks disagree about the array; its code (agreed) in builds without HDF5, too.
 std::unique_ptr<RowWriter> create_npy(const Communicator& communicator, const RowArray& array);
 std::unique_ptr<RowWriter> create_hdf5(const Communicator& communicator, const RowArray& array);
 

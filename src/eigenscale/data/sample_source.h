@@ -44,6 +44,9 @@ class SampleSource {
   virtual torch::Tensor read_rows(RowRange range) const = 0;
   /// False where the library under it must not be used by two threads at a time, for any file.
   virtual bool reads_beside_others() const { return true; }
+  /// False where somebody may write to what is read without that any read says so: parts of the
+  /// data lie in files that the library under it opens by itself.
+  virtual bool notices_writes() const { return true; }
   /// [local] The file that holds `row`, and which row of that file it is; for messages.
   virtual std::pair<std::string, std::int64_t> place(std::int64_t row) const {
     return {name(), row};

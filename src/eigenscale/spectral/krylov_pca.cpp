@@ -215,6 +215,9 @@ class KrylovSpace {
       }
       overlap = project_out(next, nullptr);
     }
+    if (overlap * overlap * static_cast<double>(size_) > kOrthogonal) {
+      next = orthonormal_columns(communicator_, next);
+    }
     size_ += next.size(1);
     small_ = torch::constant_pad_nd(small_, {0, next.size(1), 0, next.size(1)});
     blocks_.push_back(next);
