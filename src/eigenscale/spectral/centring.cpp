@@ -51,7 +51,7 @@ void Centring::write(torch::Tensor out, const torch::Tensor& rows, std::int64_t 
   }
   const auto leading = leading_.narrow(0, first, count);
   const auto rest = rest_.narrow(0, first, count);
-  // Several threads of libtorch are faster than one loop.
+  // The loop has one thread; several share libtorch's subtractions.
   if (rows.is_cpu() && torch::get_num_threads() == 1 && part.stride(1) == 1 && out.stride(1) == 1) {
     subtract(out, part, leading, rest);
   } else {
