@@ -1,13 +1,16 @@
 #!/usr/bin/python3
 """The table of docs/performance.md on eigenproblems: symmetric_eigen against its solvers.
 
-    eigen_table.py [--build build/release] [--repeats 7] [--sizes 500,1000,2000,4000] [--ranks 1,2]
+    eigen_table.py [--build build/release] [--rounds 3] [--repeats 7] [--sizes 500,1000,2000,4000]
+                   [--ranks 1,2]
 
 Runs `eigenscale-bench --suite eigen` on one rank of two threads and on two ranks of one thread, all
-on processors 0 and 1, for all, 10 % and 1 % of the vectors of each size. The ratio is the median over
-turns of symmetric_eigen's time by that of the fastest solver in that turn's medians: on two ranks
-one of these is LAPACK on one rank with both threads. A last column holds the ratio to the best of
-both runs, since one rank of two threads has the same cores.
+on processors 0 and 1, for all, 10 % and 1 % of the vectors of each size. Each round runs a size on
+both, one straight after the other, since machines change their speed within minutes; seconds are
+medians over all. The ratio is the median over turns of symmetric_eigen's time by that of the fastest
+solver in the same turn: on two ranks one of these is LAPACK on one rank with both threads. The last
+column is the median over rounds of its median by the best median of that round on one rank or two,
+which have the same cores.
 """
 
 import argparse
@@ -20,56 +23,70 @@ import subprocess
 DOOR = "symmetric_eigen"
 
 
-def measure(options, ranks):
-    sizes = [int(size) for size in options.sizes.split(",")]
-    shapes = ",".join(f"{n}x{max(1, n * share // 100)}" for n in sizes for share in (100, 10, 1))
+def measure(options, n, ranks):
+    """{vectors: {contender: {repeat: seconds}}} of one run."""
+    shapes = ",".join(f"{n}x{max(1, n * share // 100)}" for share in (100, 10, 1))
     threads = str(2 // ranks)
     environment = dict(os.environ, OMP_NUM_THREADS=threads, OPENBLAS_NUM_THREADS=threads)
     command = ["taskset", "-c", "0,1", "mpirun", "--oversubscribe", "--bind-to", "none", "-np",
                str(ranks), os.path.join(options.build, "apps", "eigenscale-bench"), "--suite",
                "eigen", "--size", shapes, "--repeats", str(options.repeats)]
     output = subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE,
-                            text=True).stdout
+                            stderr=subprocess.DEVNULL, text=True).stdout
     seconds = collections.defaultdict(lambda: collections.defaultdict(dict))
-    for text in output.splitlines():
-        line = json.loads(text)
+    for line in map(json.loads, output.splitlines()):
         if line["contender"] != "dgemm":
-            size = (line["size"]["n"], line["size"]["vectors"])
-            seconds[size][line["contender"]][line["repeat"]] = line["seconds"]
+            vectors = line["size"]["vectors"]
+            seconds[vectors][line["contender"]][line["repeat"]] = line["seconds"]
     return seconds
+
+
+def solvers_of(contenders):
+    return [name for name in contenders if name != DOOR]
+
+
+def median(turns):
+    return statistics.median(turns.values())
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", default="build/release")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--sizes", default="500,1000,2000,4000")
     parser.add_argument("--ranks", default="1,2")
     options = parser.parse_args()
-    best_of_all = {}
-    tables = []
-    for ranks in map(int, options.ranks.split(",")):
-        measured = measure(options, ranks)
-        rows = []
-        for size, contenders in measured.items():
-            medians = {name: statistics.median(turns.values())
-                       for name, turns in contenders.items()}
-            solvers = {name: value for name, value in medians.items() if name != DOOR}
-            fastest = min(solvers, key=solvers.get)
-            ratio = statistics.median(contenders[DOOR][turn] / contenders[fastest][turn]
-                                      for turn in contenders[DOOR])
-            best_of_all[size] = min(best_of_all.get(size, medians[fastest]), medians[fastest])
-            rows.append((size, medians, ratio))
-        tables.append((ranks, rows))
-    for ranks, rows in tables:
-        solvers = [name for name in rows[0][1] if name != DOOR]
+    all_ranks = [int(ranks) for ranks in options.ranks.split(",")]
+    rows = collections.defaultdict(list)
+    names = {}
+    for n in map(int, options.sizes.split(",")):
+        rounds = [{ranks: measure(options, n, ranks) for ranks in all_ranks}
+                  for _ in range(options.rounds)]
+        for ranks in all_ranks:
+            for vectors, contenders in rounds[0][ranks].items():
+                names[ranks] = solvers_of(contenders)
+                times = {name: [time for part in rounds
+                                for time in part[ranks][vectors][name].values()]
+                         for name in contenders}
+                fastest = min(names[ranks], key=lambda name: statistics.median(times[name]))
+                ratio = statistics.median(map(lambda door, best: door / best,
+                                              times[DOOR], times[fastest]))
+                to_best = statistics.median(
+                    median(part[ranks][vectors][DOOR]) /
+                    min(median(part[any_ranks][vectors][name]) for any_ranks in all_ranks
+                        for name in solvers_of(part[any_ranks][vectors]))
+                    for part in rounds)
+                cells = [f"{statistics.median(times[name]):.3g}"
+                         for name in [DOOR, *names[ranks]]]
+                rows[ranks].append(f"| {n} | {vectors} | " + " | ".join(cells) +
+                                   f" | {ratio:.2f} | {to_best:.2f} |")
+    for ranks in all_ranks:
         print(f"\n{ranks} rank(s) of {2 // ranks} thread(s), seconds\n")
-        print("| n | vectors | " + " | ".join([DOOR, *solvers]) + " | ratio | to the best of all |")
-        print("|" + "---|" * (len(solvers) + 5))
-        for size, medians, ratio in rows:
-            cells = [f"{medians[name]:.3g}" if name in medians else "" for name in [DOOR, *solvers]]
-            print(f"| {size[0]} | {size[1]} | " + " | ".join(cells) +
-                  f" | {ratio:.2f} | {medians[DOOR] / best_of_all[size]:.2f} |", flush=True)
+        print("| n | vectors | " + " | ".join([DOOR, *names[ranks]]) +
+              " | ratio | to the best of all |")
+        print("|" + "---|" * (len(names[ranks]) + 5))
+        print("\n".join(rows[ranks]))
 
 
 if __name__ == "__main__":

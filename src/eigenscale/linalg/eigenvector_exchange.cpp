@@ -116,12 +116,6 @@ void deal_rows(const DistributedMatrix& vectors, const RowPartition& partition,
     }
     sent[rank] = theirs.count() * own.count();
   }
-  std::vector<const double*> columns;
-  for (const auto column : own.local) {
-    columns.push_back(local + kept.first + column * stride);
-  }
-  place_entries(rows, kept, own, columns);
-
   Communicator::Counts received(all.size(), 0);
   for (int rank = 0; rank < all.size(); ++rank) {
     if (rank != me) {
@@ -132,6 +126,14 @@ void deal_rows(const DistributedMatrix& vectors, const RowPartition& partition,
   const auto incoming = torch::empty(
       {std::accumulate(received.begin(), received.end(), std::int64_t{0})}, torch::kFloat64);
   all.all_to_all(incoming, outgoing, received, sent);
+  outgoing = torch::Tensor();
+
+  // Afterwards, so that nobody waits for what others place.
+  std::vector<const double*> columns;
+  for (const auto column : own.local) {
+    columns.push_back(local + kept.first + column * stride);
+  }
+  place_entries(rows, kept, own, columns);
   const auto* arrived = incoming.data_ptr<double>();
   for (int rank = 0; rank < all.size(); ++rank) {
     if (received[rank] > 0) {

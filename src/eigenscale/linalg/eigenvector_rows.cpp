@@ -169,28 +169,4 @@ void fill_rows(const torch::Tensor& rows, const torch::Tensor& vectors, const to
   }
 }
 
-torch::Tensor dealt_rows(const Communicator& all, const RowPartition& partition,
-                         const torch::Tensor& vectors, const torch::Tensor& order) {
-  const auto own = partition.range(all.rank());
-  const std::int64_t count = order.size(0);
-  auto result = torch::empty({own.size(), count}, torch::kFloat64);
-  Communicator::Counts sent(all.size(), 0);
-  Communicator::Counts received(all.size(), 0);
-  auto outgoing = torch::empty({0, count}, torch::kFloat64);
-  auto incoming = result;
-  if (all.rank() == 0) {
-    sent = partition.counts();
-    sent[0] = 0;
-    const auto signs = signs_by(column_extremes(vectors, order));
-    outgoing = torch::empty({partition.rows() - own.size(), count}, torch::kFloat64);
-    fill_rows(outgoing, vectors.narrow(0, own.size(), outgoing.size(0)), order, signs);
-    fill_rows(result, vectors.narrow(0, 0, own.size()), order, signs);
-    incoming = torch::empty({0, count}, torch::kFloat64);
-  } else {
-    received[0] = own.size();
-  }
-  all.all_to_all(incoming, outgoing, received, sent);
-  return result;
-}
-
 }  // namespace eigenscale

@@ -43,9 +43,4 @@ AgreedPairs agreed_pairs(const Communicator& all, const torch::Tensor& values,
 void fill_rows(const torch::Tensor& rows, const torch::Tensor& vectors, const torch::Tensor& order,
                const torch::Tensor& signs);
 
-/// [collective] The same from vectors that lie whole on the first rank (elsewhere `vectors` is not
-/// looked at), signs included: own rows of `partition`, of order.size(0) columns.
-torch::Tensor dealt_rows(const Communicator& all, const RowPartition& partition,
-                         const torch::Tensor& vectors, const torch::Tensor& order);
-
 }  // namespace eigenscale

@@ -129,17 +129,19 @@ Pairs solve_elpa(DistributedMatrix matrix, EigenRange range, bool two_stage) {
   }
 }
 
-/// The pairs of the matrix, which is destroyed, by all ranks.
+Pairs as_parts(const DistributedEigenpairs& pairs) { return {pairs.values, {pairs.vectors}}; }
+
+/// The pairs of the matrix, which is destroyed but by LAPACK, on its first rank.
 Pairs solve(DistributedMatrix matrix, EigenRange range, EigenSolver solver) {
   switch (solver) {
+    case EigenSolver::kLapack:
+      return as_parts(one_rank_eigen(std::move(matrix), range));
     case EigenSolver::kElpaOneStage:
       return solve_elpa(std::move(matrix), range, false);
     case EigenSolver::kElpaTwoStage:
       return solve_elpa(std::move(matrix), range, true);
-    default: {
-      const auto pairs = scalapack_eigen(std::move(matrix));
-      return {pairs.values, {pairs.vectors}};
-    }
+    default:
+      return as_parts(scalapack_eigen(std::move(matrix)));
   }
 }
 
@@ -188,32 +190,42 @@ double largest_of_all(const Communicator& all, double largest) {
   return all_reduce(all, largest, ReduceOp::kMax);
 }
 
-/// [collective] The same of a matrix of several ranks by the first alone.
-void solve_on_first(EigenDecomposition& result, const DistributedMatrix& matrix, EigenRange range) {
+/// A matrix that a solver may have, and the largest magnitude in it.
+struct Prepared {
+  DistributedMatrix matrix;
+  double largest;
+};
+
+/// [collective] One rank alone gathers a copy of its own.
+Prepared prepared(const DistributedMatrix& matrix, EigenSolver solver) {
   const auto& layout = matrix.layout();
   const Communicator& all = layout.grid->all();
-  const double largest = largest_of_all(all, largest_magnitude(matrix.local()));
-  require_finite(largest, layout.rows, true);
-  const double factor = power_of_two_for(largest);
-  const auto pairs = one_rank_eigen(factor == 1 ? matrix : scaled(matrix.clone(), factor), range);
-  const auto order = wanted(pairs.values, range, layout.rows);
-  result.values = pairs.values.index_select(0, order).div_(factor);
-  result.vectors =
-      dealt_rows(all, RowPartition(layout.rows, all.size()), pairs.vectors.local(), order);
+  const bool alone = solver == EigenSolver::kLapack;
+  Prepared result{matrix, 0};
+  if (alone) {
+    result.largest = largest_magnitude(matrix.local());
+  } else {
+    result.matrix = DistributedMatrix(
+        layout, empty_column_major(layout.local_rows(), layout.local_columns(), torch::kFloat64));
+    result.largest = copy_with_largest(result.matrix.local(), matrix.local());
+  }
+  result.largest = largest_of_all(all, result.largest);
+  require_finite(result.largest, layout.rows, true);
+  if (alone && power_of_two_for(result.largest) != 1) {
+    result.matrix = matrix.clone();
+  }
+  return result;
 }
 
-/// [collective] The same by all ranks, or by other solvers.
-void solve_on_all(EigenDecomposition& result, const DistributedMatrix& matrix, EigenRange range,
-                  EigenSolver solver) {
+/// [collective] The same of a matrix of several ranks, or by other solvers.
+void solve_together(EigenDecomposition& result, const DistributedMatrix& matrix, EigenRange range,
+                    EigenSolver solver) {
   const auto& layout = matrix.layout();
   const Communicator& all = layout.grid->all();
   const RowPartition partition(layout.rows, all.size());
-  DistributedMatrix copy(
-      layout, empty_column_major(layout.local_rows(), layout.local_columns(), torch::kFloat64));
-  const double largest = largest_of_all(all, copy_with_largest(copy.local(), matrix.local()));
-  require_finite(largest, layout.rows, true);
+  auto [own, largest] = prepared(matrix, solver);
   const double factor = power_of_two_for(largest);
-  const auto pairs = solve(scaled(std::move(copy), factor), range, solver);
+  const auto pairs = solve(scaled(std::move(own), factor), range, solver);
   std::vector<torch::Tensor> extremes;
   for (const auto& vectors : pairs.vectors) {
     extremes.push_back(own_column_extremes(vectors));
@@ -349,12 +361,8 @@ EigenDecomposition symmetric_eigen(const DistributedMatrix& matrix, EigenRange r
     if (solver == EigenSolver::kAutomatic) {
       solver = choose(layout, range, options.one_rank);
     }
-    if (solver == EigenSolver::kLapack) {
-      solve_on_first(result, matrix, range);
-    } else {
-      const auto square = layout == matrix.layout() ? matrix : redistribute(matrix, layout);
-      solve_on_all(result, square, range, solver);
-    }
+    const bool as_it_lies = solver == EigenSolver::kLapack || layout == matrix.layout();
+    solve_together(result, as_it_lies ? matrix : redistribute(matrix, layout), range, solver);
   }
   const bool alone = solver == EigenSolver::kLapack && all.size() > 1;
   result.solver = name_of(solver) + (alone ? " on one rank" : "") + ", n = " + std::to_string(n) +
