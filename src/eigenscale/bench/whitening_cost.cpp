@@ -144,8 +144,8 @@ PhaseCost whitening_mean_cost(const WhiteningProblem& problem) {
   PhaseCost cost;
   cost.flop = 3 * real(shares.samples) * d;
   cost.read = real(shares.samples) * d * real(problem.value_bytes);
-  cost.memory = 2 * piece_bytes(problem);
-  add_sum(cost, shares, kAgreement, real(shares.pieces));
+  cost.memory = 2 * real(moments_piece_bytes(problem.features, problem.value_bytes));
+  add_sum(cost, shares, kAgreement);
   add_sum(cost, shares, kDouble * d, 3);  // sums, largest and smallest
   return cost;
 }
@@ -228,7 +228,8 @@ PhaseCost whitening_eigenproblem_cost(const WhiteningProblem& problem) {
     add(cost, 2, std::max(there, back), there + back);
     add(cost, 1, 0, 0);                 // a barrier
     add_sum(cost, shares, kAgreement);  // success
-    add_to_one(cost, shares, kDouble * k);
+    const std::int64_t found = lapack_pairs(problem.features, EigenRange::largest(leading));
+    add_sum(cost, shares, 3 * kDouble * real(found));
   } else if (shares.ranks > 1) {
     add_sum(cost, shares, kAgreement, 3);
     const std::int64_t found = elpa_pairs(problem.features, EigenRange::largest(leading));

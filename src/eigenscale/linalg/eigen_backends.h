@@ -46,7 +46,8 @@ bool asks_for_memory(std::int64_t n);
 bool one_rank_can_solve(std::int64_t n, const Communicator& all);
 
 /// [collective] LAPACK on the first rank, with the threads of all (comm/threads.h) while the others
-/// sleep. The vectors come in one block, whole on that rank. `matrix` is let go of once it is
+/// sleep. Values and vectors are on that rank alone: elsewhere
+/// the values are zeros, the vectors the rest of one block. `matrix` is let go of once it is
 /// gathered. Throws NumericalError, agreed.
 DistributedEigenpairs one_rank_eigen(DistributedMatrix matrix, EigenRange range);
 

@@ -50,8 +50,7 @@ DistributedEigenpairs one_rank_eigen(DistributedMatrix matrix, EigenRange range)
     on_first_with_all_threads(all, [&] { pairs = lapack_eigen(std::exchange(whole, {}), range); });
   }
   const std::int64_t found = lapack_pairs(n, range);
-  auto values = first ? pairs.values.contiguous() : torch::empty({found}, torch::kFloat64);
-  all.broadcast(values, 0);
+  const auto values = first ? pairs.values : torch::zeros({found}, torch::kFloat64);
   const BlockCyclicLayout layout{n, found, n, found, grid};
   return {values, first ? DistributedMatrix(layout, pairs.vectors)
                         : DistributedMatrix::zeros(layout, torch::kFloat64)};

@@ -4,6 +4,7 @@
 #include <limits>
 #include <utility>
 
+#include "eigenscale/comm/agreement.h"
 #include "eigenscale/linalg/gram.h"
 #include "eigenscale/linalg/redistribute.h"
 #include "eigenscale/linalg/row_blocks.h"
@@ -74,10 +75,7 @@ FeatureMoments feature_moments(const Placement& placement, const RowStream& stre
   auto sum = torch::zeros({features}, wide);
   auto largest = torch::full({features}, -std::numeric_limits<double>::infinity(), wide);
   auto smallest = -largest;
-  stream.for_each_piece([&](const RowPiece& piece) {
-    if (piece.rows.size(0) == 0) {
-      return;
-    }
+  const auto add = [&](const RowPiece& piece) {
     if (!placement.on_device()) {
       add_moments(piece.rows.contiguous(), sum, largest, smallest);
       return;
@@ -93,7 +91,8 @@ FeatureMoments feature_moments(const Placement& placement, const RowStream& stre
       auto low = smallest.narrow(0, first, count);
       low.copy_(torch::minimum(low, rows.amin(0)));
     }
-  });
+  };
+  on_all_ranks(placement.control(), [&] { stream.for_each_own_piece(add); });
   placement.data().all_reduce(sum);
   placement.data().all_reduce(largest, ReduceOp::kMax);
   placement.data().all_reduce(smallest, ReduceOp::kMin);

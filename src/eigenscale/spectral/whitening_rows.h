@@ -20,6 +20,10 @@ constexpr std::int64_t kWhiteningPieceBytes = std::int64_t{32} << 20;
 constexpr std::int64_t kComponentsPieceBytes = 2 * kWhiteningPieceBytes;
 constexpr std::int64_t kWhiteningCopies = 12;
 
+/// [local] Of a piece of rows that are only added up: a core's second cache holds it from reading
+/// to adding, but not so few rows that the sums outweigh them.
+std::int64_t moments_piece_bytes(std::int64_t features, std::int64_t value_bytes);
+
 /// The samples that a whitening reads, a piece at a time. Owns the open file.
 class WhiteningRows {
  public:
@@ -36,6 +40,9 @@ class WhiteningRows {
   /// RowStreamOptions.
   RowStream stream(torch::ScalarType as, std::function<void(bool reading)> on_read,
                    std::int64_t piece_bytes = kWhiteningPieceBytes) const;
+  /// [collective] The same rows for feature_moments.
+  RowStream stream_for_moments(torch::ScalarType as,
+                               std::function<void(bool reading)> on_read) const;
 
  private:
   Placement placement_;

@@ -57,10 +57,10 @@ class WhiteningRun {
     type_ = rows_->type();
     products_ = options_.all_double ? torch::kFloat64 : type_;
     low_rank_ = without_covariance(options_.solver, options_.components, rows_->features());
-    const auto stream = rows_->stream(
-        low_rank_ ? products_ : type_,
-        [this](bool reading) { run_.timers().begin(reading ? "read" : phase_); },
-        low_rank_ ? kComponentsPieceBytes : kWhiteningPieceBytes);
+    const auto as = low_rank_ ? products_ : type_;
+    const auto on_read = [this](bool reading) { run_.timers().begin(reading ? "read" : phase_); };
+    const auto stream =
+        rows_->stream(as, on_read, low_rank_ ? kComponentsPieceBytes : kWhiteningPieceBytes);
     check_shape(stream);
     if (low_rank_) {
       // Its passes free and allocate the same sizes for every piece; the covariance's do not, and
@@ -78,7 +78,7 @@ class WhiteningRun {
              low_rank_ ? "by passes over the rows, without their covariance"
                        : format_text("grid {}x{}", rows, columns));
 
-    const auto moments = feature_moments(run_.placement(), stream);
+    const auto moments = feature_moments(run_.placement(), rows_->stream_for_moments(as, on_read));
     check_moments(stream, moments);
     run_.claim({.inputs = {options_.data},
                 .outputs = {files_.file_name("whitened"), files_.file_name(transform_name()),
