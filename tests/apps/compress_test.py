@@ -30,9 +30,10 @@ class CompressTest(training.TrainingTest):
         self.train("--network", network, "--learning-rate", 0.02, *options, ranks=ranks)
         return self.path("run")
 
-    def compress(self, *options, output="small", ranks=2, code=0):
+    def compress(self, *options, output="small", ranks=None, code=0):
+        ranks = ranks or program.enough_ranks(code)
         run = program.run("eigenscale-compress", "--model", self.path("run"), "--output",
-                          self.path(output), *options, ranks=ranks)
+                          self.path(output), *options, ranks=ranks, launcher=ranks > 1)
         self.assertEqual(run.code, code, run.errors)
         return run
 

@@ -16,8 +16,9 @@ class Landmarks(program.ProgramTest):
         self.assertEqual(run.code, 0, run.errors)
         return self.path(name, "data.npy"), self.path(name, "labels.npy")
 
-    def cluster(self, *options, ranks=2, code=0):
-        run = program.run("eigenscale-cluster", *options, ranks=ranks)
+    def cluster(self, *options, ranks=None, code=0):
+        ranks = ranks or program.enough_ranks(code)
+        run = program.run("eigenscale-cluster", *options, ranks=ranks, launcher=ranks > 1)
         self.assertEqual(run.code, code, run.errors)
         return run
 
@@ -252,7 +253,7 @@ class Landmarks(program.ProgramTest):
         self.assertEqual(self.summary(self.path("default"))["choices"]["features"], 16)
 
     def test_curves_straighten_what_a_saturation_bends(self):
-        data, labels = self.generate("data", 12000, "--kind", "nonlinear", "--ambient-dim", 9,
+        data, labels = self.generate("data", 6000, "--kind", "nonlinear", "--ambient-dim", 9,
                                      "--subspace-dim", 6)
         common = ("--data", data, "--labels", labels, "--clusters", 5, "--landmarks", 600,
                   "--landmark-draws", 1, "--no-ablation", "--precision", "double")
@@ -278,7 +279,7 @@ class Landmarks(program.ProgramTest):
             # near two subspaces may change sides. 2 of 10^5 were seen; this is one of 10^3.
             pairs = zip(*(program.read_npy(self.path(output, "labels.npy"))[1]
                           for output in ("run", f"on-{ranks}")))
-            self.assertLessEqual(sum(a != b for a, b in pairs), 12, ranks)
+            self.assertLessEqual(sum(a != b for a, b in pairs), 6, ranks)
         for ranks in (1, 3):
             self.cluster("--assign", self.path("run"), "--data", data, "--output",
                          self.path(f"model-{ranks}"), ranks=ranks)

@@ -185,7 +185,7 @@ class StoppingAndGoingOn(training.TrainingTest):
 
 
 class BadInput(training.TrainingTest):
-    def refuse(self, code, expected, *more, ranks=2):
+    def refuse(self, code, expected, *more, ranks=None):
         run = self.train(*more, code=code, ranks=ranks, timeout=60)
         self.assertEqual(len(run.messages), 1, run.errors)
         for text in expected:

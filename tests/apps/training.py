@@ -46,10 +46,11 @@ class TrainingTest(program.ProgramTest):
                 "--network", "cnn:6,8", "--batch-size", 32, "--epochs", 4, "--learning-rate", 0.05,
                 "--log-every", 1, "--progress", "never", "--output", self.path(output), *more]
 
-    def train(self, *more, output="run", ranks=2, code=0, **keywords):
+    def train(self, *more, output="run", ranks=None, code=0, **keywords):
         """Runs to the end; options given twice count once, the last time."""
+        ranks = ranks or program.enough_ranks(code)
         run = program.run("eigenscale-train", *last_of_each(self.options(*more, output=output)),
-                          ranks=ranks, **keywords)
+                          ranks=ranks, launcher=ranks > 1, **keywords)
         if code is not None:
             self.assertEqual(run.code, code, run.errors)
         return run
