@@ -19,6 +19,7 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 
 DOOR = "symmetric_eigen"
 
@@ -31,8 +32,11 @@ def measure(options, n, ranks):
     command = ["taskset", "-c", "0,1", "mpirun", "--oversubscribe", "--bind-to", "none", "-np",
                str(ranks), os.path.join(options.build, "apps", "eigenscale-bench"), "--suite",
                "eigen", "--size", shapes, "--repeats", str(options.repeats)]
-    output = subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE,
-                            stderr=subprocess.DEVNULL, text=True).stdout
+    run = subprocess.run(command, check=False, env=environment, stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, text=True)
+    if run.returncode != 0:
+        sys.exit(run.stderr)
+    output = run.stdout
     seconds = collections.defaultdict(lambda: collections.defaultdict(dict))
     for line in map(json.loads, output.splitlines()):
         if line["contender"] != "dgemm":
@@ -58,18 +62,18 @@ def main():
     parser.add_argument("--ranks", default="1,2")
     options = parser.parse_args()
     all_ranks = [int(ranks) for ranks in options.ranks.split(",")]
-    rows = collections.defaultdict(list)
-    names = {}
+    names = {ranks: [] for ranks in all_ranks}  # a size may be too large for some
+    rows = {ranks: [] for ranks in all_ranks}
     for n in map(int, options.sizes.split(",")):
         rounds = [{ranks: measure(options, n, ranks) for ranks in all_ranks}
                   for _ in range(options.rounds)]
         for ranks in all_ranks:
             for vectors, contenders in rounds[0][ranks].items():
-                names[ranks] = solvers_of(contenders)
+                names[ranks] += [name for name in contenders if name not in [DOOR, *names[ranks]]]
                 times = {name: [time for part in rounds
                                 for time in part[ranks][vectors][name].values()]
                          for name in contenders}
-                fastest = min(names[ranks], key=lambda name: statistics.median(times[name]))
+                fastest = min(solvers_of(times), key=lambda name: statistics.median(times[name]))
                 ratio = statistics.median(map(lambda door, best: door / best,
                                               times[DOOR], times[fastest]))
                 to_best = statistics.median(
@@ -77,16 +81,16 @@ def main():
                     min(median(part[any_ranks][vectors][name]) for any_ranks in all_ranks
                         for name in solvers_of(part[any_ranks][vectors]))
                     for part in rounds)
-                cells = [f"{statistics.median(times[name]):.3g}"
-                         for name in [DOOR, *names[ranks]]]
-                rows[ranks].append(f"| {n} | {vectors} | " + " | ".join(cells) +
-                                   f" | {ratio:.2f} | {to_best:.2f} |")
+                seconds = {name: f"{statistics.median(times[name]):.3g}" for name in times}
+                rows[ranks].append((n, vectors, seconds, ratio, to_best))
     for ranks in all_ranks:
         print(f"\n{ranks} rank(s) of {2 // ranks} thread(s), seconds\n")
         print("| n | vectors | " + " | ".join([DOOR, *names[ranks]]) +
               " | ratio | to the best of all |")
         print("|" + "---|" * (len(names[ranks]) + 5))
-        print("\n".join(rows[ranks]))
+        for n, vectors, seconds, ratio, to_best in rows[ranks]:
+            cells = " | ".join(seconds.get(name, "") for name in [DOOR, *names[ranks]])
+            print(f"| {n} | {vectors} | {cells} | {ratio:.2f} | {to_best:.2f} |")
 
 
 if __name__ == "__main__":

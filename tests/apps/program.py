@@ -28,8 +28,8 @@ class Run:
 
 
 def enough_ranks(code):
-    """What the options alone tell (exit code 2) one rank tells as well as two, in half of the time;
-    bad_input_test has several ranks agree on it."""
+    """What the options alone tell (exit code 2) every rank knows, so that one rank shows it as well as
+    two, in half of the time. What ranks must agree on asks for two."""
     return 1 if code == 2 else 2
 
 

@@ -176,12 +176,12 @@ class StoppingAndGoingOn(training.TrainingTest):
         before = self.model()
         self.train("--resume")
         self.assertEqual(self.model(), before)
-        run = self.train(code=OPTIONS)
+        run = self.train(code=OPTIONS, ranks=2)
         self.assertIn("finished run", run.messages[0])
 
     def test_unfinished_run_is_not_overwritten_in_silence(self):
         self.train("--time-limit", 1e-9, code=STOPPED)
-        self.assertIn("--resume", self.train(code=OPTIONS).messages[0])
+        self.assertIn("--resume", self.train(code=OPTIONS, ranks=2).messages[0])
 
 
 class BadInput(training.TrainingTest):

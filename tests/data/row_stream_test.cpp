@@ -7,6 +7,7 @@
 
 #include "data/test_files.h"
 #include "eigenscale/core/errors.h"
+#include "eigenscale/core/trace.h"
 #include "eigenscale/data/sample_source.h"
 
 namespace eigenscale::test {
@@ -87,18 +88,18 @@ TEST_F(Streaming, PiecesOfFileAndMemoryAreTheRowsInOrder) {
   }
 }
 
-TEST_F(Streaming, ARankWalksAloneOverItsOwnPieces) {
+TEST_F(Streaming, ARankWalksOverItsOwnPiecesAlone) {
   // As many rows as the rank's number: none on rank 0.
   const std::int64_t rows = world().rank() * 5;
   const auto own = torch::rand({rows, kFeatures});
   const MemoryRows memory(own);
   const RowStream stream(world(), memory, {.piece_bytes = 3 * kFeatures * 4});
   Walked walked;
-  if (world().rank() != 1) {
-    stream.for_each_own_piece(std::ref(walked));
-    EXPECT_EQ(std::ssize(walked.pieces), (rows + 2) / 3);
-    EXPECT_EQ(walked.next, rows);
-  }
+  const auto agreements = counters()["communication.calls"];
+  stream.for_each_own_piece(std::ref(walked));
+  EXPECT_EQ(std::ssize(walked.pieces), (rows + 2) / 3);
+  EXPECT_EQ(walked.next, rows);
+  EXPECT_EQ(counters()["communication.calls"] - agreements, world().size() > 1 ? 1 : 0);
   // In step the ranks have equal numbers of pieces however unequal their rows are.
   std::int64_t pieces = 0;
   stream.for_each_piece([&](const RowPiece&) {
@@ -199,12 +200,42 @@ TEST_F(Streaming, AFileThatIsWrittenToIsNoLongerRead) {
   }
 }
 
+TEST_F(Streaming, RanksAgreeOnTheirOwnPiecesEvery32MiB) {
+  // Two rows of 15 MiB lie between two agreements; the last rank has three, the others two or none.
+  constexpr std::int64_t kWide = 15 << 18;
+  const bool last = world().rank() + 1 == world().size();
+  const MemoryRows memory(torch::zeros({last ? 3 : world().rank() % 2 * 2, kWide}));
+  const RowStream stream(world(), memory, {.piece_bytes = 1 << 20, .read_ahead = false});
+  std::int64_t pieces = 0;
+  const auto agreements = counters()["communication.calls"];
+  stream.for_each_own_piece([&](const RowPiece& piece) {
+    EXPECT_EQ(piece.rows.size(0), 1);
+    ++pieces;
+  });
+  EXPECT_EQ(pieces, memory.rows());
+  EXPECT_EQ(counters()["communication.calls"] - agreements, 2);
+  // One that fails ends all, at the agreement that follows.
+  pieces = 0;
+  try {
+    stream.for_each_own_piece([&](const RowPiece&) {
+      ++pieces;
+      if (last) {
+        throw InputError("enough");
+      }
+    });
+    FAIL() << "did not throw";
+  } catch (const Error& error) {
+    EXPECT_TRUE(error.agreed());
+    EXPECT_EQ(error.exit_code(), ExitCode::kInput);
+    EXPECT_LE(pieces, 2);
+  }
+}
+
 TEST_F(Streaming, AnErrorOfTheWorkLeavesNoReaderBehind) {
   const auto source = put(numbers());
   const FileRows file(*source, {0, kRows});
   const RowStream stream(world(), file, {.piece_bytes = kFeatures * 4});
-  EXPECT_THROW(stream.for_each_own_piece([](const auto&) { throw InputError("enough"); }),
-               InputError);
+  EXPECT_THROW(stream.for_each_own_piece([](const auto&) { throw InputError("enough"); }), Error);
 }
 
 TEST_F(Streaming, WaitingIsTold) {

@@ -74,7 +74,8 @@ std::vector<Contender> whiten_contenders(const Communicator& world, const Suite:
   problem->transform = whitening_transform(problem->covariance, {.epsilon = kWhitenEpsilon});
   problem->provider = std::make_unique<MemoryRows>(problem->single_rows);
   problem->stream = std::make_unique<RowStream>(
-      world, *problem->provider, RowStreamOptions{.piece_bytes = moments_piece_bytes(size[1], 4)});
+      world, *problem->provider,
+      RowStreamOptions{.piece_bytes = moments_piece_bytes(size[1], 4), .read_ahead = false});
   problem->single_map =
       dense_map(world, problem->transform.matrix, /*symmetric=*/true, size[0], torch::kFloat32);
   const double n = static_cast<double>(size[0]);

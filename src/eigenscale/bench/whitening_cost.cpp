@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "eigenscale/core/row_partition.h"
+#include "eigenscale/data/row_stream.h"
 #include "eigenscale/linalg/eigen_backends.h"
 #include "eigenscale/linalg/gram.h"
 #include "eigenscale/linalg/process_grid.h"
@@ -144,8 +145,12 @@ PhaseCost whitening_mean_cost(const WhiteningProblem& problem) {
   PhaseCost cost;
   cost.flop = 3 * real(shares.samples) * d;
   cost.read = real(shares.samples) * d * real(problem.value_bytes);
-  cost.memory = 2 * real(moments_piece_bytes(problem.features, problem.value_bytes));
-  add_sum(cost, shares, kAgreement);
+  const std::int64_t row_bytes = problem.features * problem.value_bytes;
+  const std::int64_t rows = std::clamp<std::int64_t>(
+      moments_piece_bytes(problem.features, problem.value_bytes) / row_bytes, 1, shares.samples);
+  const std::int64_t together = std::max<std::int64_t>(1, kAgreedBytes / (rows * row_bytes));
+  cost.memory = 2 * real(rows * row_bytes) + 4 * kDouble * d;
+  add_sum(cost, shares, kAgreement, real(ceil_divide(ceil_divide(shares.samples, rows), together)));
   add_sum(cost, shares, kDouble * d, 3);  // sums, largest and smallest
   return cost;
 }

@@ -12,13 +12,13 @@ struct WhiteningProblem {
   std::int64_t components = 0;  ///< k; 0 for all
   std::int64_t ranks = 1;
   std::int64_t value_bytes = 4;  ///< of a number in products of rows: 4 or 8
-  std::int64_t piece_rows = 1;   ///< of a rank that are read at once
+  std::int64_t piece_rows = 1;   ///< of a rank that are multiplied at once
   bool zca = true;
   /// The eigenproblem on one rank by LAPACK, as two ranks of one host do, instead of by ELPA.
   bool one_rank = false;
 };
 
-/// [local] Rows that eigenscale-whiten reads at once.
+/// [local] Rows that eigenscale-whiten reads at once, but for the mean.
 std::int64_t whitening_piece_rows(std::int64_t features, std::int64_t value_bytes,
                                   bool without_covariance);
 

@@ -48,7 +48,13 @@ Hdf5Handle open_file(const InputFile& present, Driver driver) {
 
 Hdf5Handle open_dataset(const Hdf5Handle& file, const std::string& path,
                         const std::string& dataset) {
-  Hdf5Handle opened(H5Dopen2(file.get(), dataset.c_str(), H5P_DEFAULT), H5Dclose);
+  // A compressed chunk that the cache, 1 MiB by default, does not hold is unpacked again by every
+  // read that touches it. Chunks that were read to the end leave first.
+  constexpr std::size_t kCacheBytes = std::size_t{32} << 20;
+  constexpr std::size_t kCacheSlots = 12421;
+  const Hdf5Handle access(H5Pcreate(H5P_DATASET_ACCESS), H5Pclose);
+  H5Pset_chunk_cache(access.get(), kCacheSlots, kCacheBytes, 1);
+  Hdf5Handle opened(H5Dopen2(file.get(), dataset.c_str(), access.get()), H5Dclose);
   if (!opened.valid()) {
     throw InputError("'" + path + "' has no dataset '" + dataset + "': " + hdf5_reason());
   }

@@ -11,25 +11,32 @@ namespace eigenscale {
 RowStream::RowStream(const Communicator& communicator, const RowProvider& provider,
                      RowStreamOptions options)
     : communicator_(communicator), provider_(provider), options_(std::move(options)) {
-  const std::int64_t row_bytes = std::max<std::int64_t>(provider.features(), 1) *
-                                 static_cast<std::int64_t>(torch::elementSize(options_.type));
+  row_bytes_ = std::max<std::int64_t>(provider.features(), 1) *
+               static_cast<std::int64_t>(torch::elementSize(options_.type));
   const std::int64_t most_rows = all_reduce(communicator, provider.rows(), ReduceOp::kMax);
   rows_ = all_reduce(communicator, provider.rows());
-  piece_rows_ = std::clamp<std::int64_t>(options_.piece_bytes / row_bytes, 1,
+  piece_rows_ = std::clamp<std::int64_t>(options_.piece_bytes / row_bytes_, 1,
                                          std::max<std::int64_t>(most_rows, 1));
   own_pieces_ = (provider.rows() + piece_rows_ - 1) / piece_rows_;
   most_pieces_ = (most_rows + piece_rows_ - 1) / piece_rows_;
 }
 
 void RowStream::for_each_piece(const PieceWork& work) const {
-  walk(most_pieces_, work, [this](const auto& read) { on_all_ranks(communicator_, read); });
+  walk(0, most_pieces_, work, [this](const auto& read) { on_all_ranks(communicator_, read); });
 }
 
 void RowStream::for_each_own_piece(const PieceWork& work) const {
-  walk(own_pieces_, work, [](const auto& read) { read(); });
+  const std::int64_t together =
+      std::max<std::int64_t>(1, kAgreedBytes / (piece_rows_ * row_bytes_));
+  for (std::int64_t first = 0; first < most_pieces_; first += together) {
+    on_all_ranks(communicator_, [&] {
+      walk(std::min(first, own_pieces_), std::min(first + together, own_pieces_), work,
+           [](const auto& read) { read(); });
+    });
+  }
 }
 
-void RowStream::walk(std::int64_t pieces, const PieceWork& work,
+void RowStream::walk(std::int64_t first, std::int64_t last, const PieceWork& work,
                      const std::function<void(const std::function<void()>& read)>& guarded) const {
   const auto range_of = [this](std::int64_t piece) {
     const std::int64_t begin = std::min(piece * piece_rows_, own_rows());
@@ -48,8 +55,8 @@ void RowStream::walk(std::int64_t pieces, const PieceWork& work,
     });
   };
   // Dropped by an exception, a future waits for its read to end.
-  std::future<torch::Tensor> next = pieces > 0 ? start(0) : std::future<torch::Tensor>();
-  for (std::int64_t piece = 0; piece < pieces; ++piece) {
+  std::future<torch::Tensor> next = first < last ? start(first) : std::future<torch::Tensor>();
+  for (std::int64_t piece = first; piece < last; ++piece) {
     RowPiece current{range_of(piece), {}};
     if (options_.on_read) {
       options_.on_read(true);
@@ -61,7 +68,7 @@ void RowStream::walk(std::int64_t pieces, const PieceWork& work,
         options_.on_read(false);
       }
     });
-    if (piece + 1 < pieces) {
+    if (piece + 1 < last) {
       next = start(piece + 1);
     }
     work(current);

@@ -23,6 +23,9 @@ struct RowStreamOptions {
   std::function<void(bool reading)> on_read = {};
 };
 
+/// Bytes that a rank reads between two agreements, in pieces that are smaller.
+constexpr std::int64_t kAgreedBytes = std::int64_t{32} << 20;
+
 /// Consecutive rows of a rank, `range` counted from its first; `rows` is range.size() x features.
 struct RowPiece {
   RowRange range;
@@ -53,16 +56,19 @@ class RowStream {
   /// InputError (agreed) as read_samples.
   void for_each_piece(const PieceWork& work) const;
 
-  /// [local] The same for this rank alone, which gets its own pieces and no empty ones. InputError.
+  /// [collective] The same for work that is local: a rank gets its own pieces and no empty ones,
+  /// and the ranks agree only every kAgreedBytes, so that pieces may be small. InputError (agreed),
+  /// also of what `work` throws.
   void for_each_own_piece(const PieceWork& work) const;
 
  private:
-  void walk(std::int64_t pieces, const PieceWork& work,
+  void walk(std::int64_t first, std::int64_t last, const PieceWork& work,
             const std::function<void(const std::function<void()>& read)>& guarded) const;
 
   const Communicator& communicator_;
   const RowProvider& provider_;
   RowStreamOptions options_;
+  std::int64_t row_bytes_ = 1;
   std::int64_t rows_ = 0;
   std::int64_t piece_rows_ = 1;
   std::int64_t own_pieces_ = 0;

@@ -26,7 +26,8 @@ std::int64_t lapack_pairs(std::int64_t n, EigenRange range);
 /// [local] The same without dsyevd, whose work space grows with n^2, for any range.
 LocalEigenpairs lapack_eigen_tridiagonal(torch::Tensor matrix, EigenRange range);
 
-/// Distributed eigenpairs, values ascending; the vectors lie as the matrix does, columns beyond the
+/// Distributed eigenpairs, values ascending; the vectors lie as the matrix does (but those of
+/// one_rank_eigen), columns beyond the
 /// number of values are unspecified.
 struct DistributedEigenpairs {
   torch::Tensor values;
@@ -46,9 +47,8 @@ bool asks_for_memory(std::int64_t n);
 bool one_rank_can_solve(std::int64_t n, const Communicator& all);
 
 /// [collective] LAPACK on the first rank, with the threads of all (comm/threads.h) while the others
-/// sleep. Values and vectors are on that rank alone: elsewhere
-/// the values are zeros, the vectors the rest of one block. `matrix` is let go of once it is
-/// gathered. Throws NumericalError, agreed.
+/// sleep. Values and vectors are on that rank alone, in one block: elsewhere the values are
+/// zeros. `matrix` is let go of once it is gathered. Throws NumericalError, agreed.
 DistributedEigenpairs one_rank_eigen(DistributedMatrix matrix, EigenRange range);
 
 /// [collective] ScaLAPACK's pdsyevd: all pairs. `matrix` (square blocks) is destroyed. Throws

@@ -3,7 +3,6 @@
 #include <torch/torch.h>
 
 #include "eigenscale/comm/communicator.h"
-#include "eigenscale/core/row_partition.h"
 
 namespace eigenscale {
 
@@ -32,9 +31,10 @@ struct AgreedPairs {
   torch::Tensor extremes;
 };
 
-/// [collective] From the values that every rank has computed and the extremes of its own rows: the
-/// values of rank 0, since backends compute them alike but for rounding, and the extremes over all
-/// rows, in one message. NumericalError, agreed, where a value is not finite.
+/// [collective] From the values, which rank 0 at least has computed, and the extremes of every
+/// rank's own rows: the values of rank 0, since backends compute them alike but for rounding, and
+/// the extremes over all rows, in one message. Of the others' values the number counts.
+/// NumericalError, agreed, where a value is not finite.
 AgreedPairs agreed_pairs(const Communicator& all, const torch::Tensor& values,
                          const torch::Tensor& extremes);
 

@@ -29,16 +29,13 @@ void add_panel(const torch::Tensor& sum, const torch::Tensor& x, std::int64_t to
          room.data_ptr<float>() + top, &leading);
   const auto* products = room.data_ptr<float>();
   auto* target = sum.data_ptr<double>();
-  const std::int64_t grain = 65536 / end + 1;
-  at::parallel_for(top, end, grain, [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t row = first; row < last; ++row) {
-      const float* from = products + (row - top) * n;
-      double* to = target + row * n;
-      for (std::int64_t i = 0; i <= row; ++i) {
-        to[i] += static_cast<double>(from[i]);
-      }
+  for (std::int64_t row = top; row < end; ++row) {
+    const float* from = products + (row - top) * n;
+    double* to = target + row * n;
+    for (std::int64_t i = 0; i <= row; ++i) {
+      to[i] += static_cast<double>(from[i]);
     }
-  });
+  }
 }
 
 }  // namespace

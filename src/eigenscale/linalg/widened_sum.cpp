@@ -1,7 +1,5 @@
 #include "eigenscale/linalg/widened_sum.h"
 
-#include <algorithm>
-
 namespace eigenscale {
 
 void add_widened(const torch::Tensor& sum, const torch::Tensor& addend) {
@@ -14,16 +12,13 @@ void add_widened(const torch::Tensor& sum, const torch::Tensor& addend) {
   const std::int64_t to_stride = sum.stride(0);
   const std::int64_t from_stride = addend.stride(0);
   const std::int64_t width = addend.size(1);
-  const std::int64_t grain = 65536 / std::max<std::int64_t>(width, 1) + 1;
-  at::parallel_for(0, addend.size(0), grain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = begin; row < end; ++row) {
-      double* to = to_first + row * to_stride;
-      const float* from = from_first + row * from_stride;
-      for (std::int64_t i = 0; i < width; ++i) {
-        to[i] += static_cast<double>(from[i]);
-      }
+  for (std::int64_t row = 0; row < addend.size(0); ++row) {
+    double* to = to_first + row * to_stride;
+    const float* from = from_first + row * from_stride;
+    for (std::int64_t i = 0; i < width; ++i) {
+      to[i] += static_cast<double>(from[i]);
     }
-  });
+  }
 }
 
 }  // namespace eigenscale

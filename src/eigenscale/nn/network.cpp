@@ -1,7 +1,5 @@
 #include "eigenscale/nn/network.h"
 
-#include <ATen/Parallel.h>
-
 #include <cmath>
 #include <limits>
 #include <string>
@@ -161,12 +159,9 @@ void Network::initialize(std::uint64_t seed) {
     const CounterRandom random(seed, entry.key());
     auto values = torch::empty({parameter.numel()}, torch::kFloat64);
     auto* value = values.data_ptr<double>();
-    constexpr std::int64_t kDrawsAtOnce = 1 << 14;
-    at::parallel_for(0, parameter.numel(), kDrawsAtOnce, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) {
-        value[i] = deviation * random.normal(static_cast<std::uint64_t>(i));
-      }
-    });
+    for (std::int64_t i = 0; i < parameter.numel(); ++i) {
+      value[i] = deviation * random.normal(static_cast<std::uint64_t>(i));
+    }
     parameter.copy_(values.view(parameter.sizes()));
   }
 }

@@ -4,7 +4,6 @@
 #include <limits>
 #include <utility>
 
-#include "eigenscale/comm/agreement.h"
 #include "eigenscale/linalg/gram.h"
 #include "eigenscale/linalg/redistribute.h"
 #include "eigenscale/linalg/row_blocks.h"
@@ -35,21 +34,19 @@ void add_moments(const torch::Tensor& rows, const torch::Tensor& sum, const torc
                  const torch::Tensor& low) {
   constexpr std::int64_t kFeatures = 512;  // whose moments stay in the first cache
   auto of_piece = torch::zeros_like(sum);  // sums of sums round less
-  at::parallel_for(0, rows.size(1), kFeatures, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t first = begin; first < end; first += kFeatures) {
-      const std::int64_t width = std::min(kFeatures, end - first);
-      const auto add = [&](const auto* values) {
-        add_moments(values + first, rows.size(0), rows.stride(0), width,
-                    of_piece.data_ptr<double>() + first, high.data_ptr<double>() + first,
-                    low.data_ptr<double>() + first);
-      };
-      if (rows.scalar_type() == torch::kFloat64) {
-        add(rows.data_ptr<double>());
-      } else {
-        add(rows.data_ptr<float>());
-      }
+  for (std::int64_t first = 0; first < rows.size(1); first += kFeatures) {
+    const std::int64_t width = std::min(kFeatures, rows.size(1) - first);
+    const auto add = [&](const auto* values) {
+      add_moments(values + first, rows.size(0), rows.stride(0), width,
+                  of_piece.data_ptr<double>() + first, high.data_ptr<double>() + first,
+                  low.data_ptr<double>() + first);
+    };
+    if (rows.scalar_type() == torch::kFloat64) {
+      add(rows.data_ptr<double>());
+    } else {
+      add(rows.data_ptr<float>());
     }
-  });
+  }
   sum.add_(of_piece);
 }
 
@@ -75,9 +72,11 @@ FeatureMoments feature_moments(const Placement& placement, const RowStream& stre
   auto sum = torch::zeros({features}, wide);
   auto largest = torch::full({features}, -std::numeric_limits<double>::infinity(), wide);
   auto smallest = -largest;
-  const auto add = [&](const RowPiece& piece) {
-    if (!placement.on_device()) {
-      add_moments(piece.rows.contiguous(), sum, largest, smallest);
+  const auto add_on_host = [&](const RowPiece& piece) {
+    add_moments(piece.rows.contiguous(), sum, largest, smallest);
+  };
+  const auto add_on_device = [&](const RowPiece& piece) {
+    if (piece.rows.size(0) == 0) {
       return;
     }
     // So many features at a time that the second and the third look find them in the cache.
@@ -92,7 +91,11 @@ FeatureMoments feature_moments(const Placement& placement, const RowStream& stre
       low.copy_(torch::minimum(low, rows.amin(0)));
     }
   };
-  on_all_ranks(placement.control(), [&] { stream.for_each_own_piece(add); });
+  if (placement.on_device()) {
+    stream.for_each_piece(add_on_device);
+  } else {
+    stream.for_each_own_piece(add_on_host);
+  }
   placement.data().all_reduce(sum);
   placement.data().all_reduce(largest, ReduceOp::kMax);
   placement.data().all_reduce(smallest, ReduceOp::kMin);

@@ -7,7 +7,7 @@ namespace eigenscale {
 
 std::int64_t moments_piece_bytes(std::int64_t features, std::int64_t value_bytes) {
   constexpr std::int64_t kCached = std::int64_t{1} << 20;
-  constexpr std::int64_t kFewestRows = 16;
+  constexpr std::int64_t kFewestRows = 64;
   return std::clamp(kFewestRows * features * value_bytes, kCached, kWhiteningPieceBytes);
 }
 
@@ -23,7 +23,8 @@ WhiteningRows::WhiteningRows(const Placement& placement, const std::string& data
 
 RowStream WhiteningRows::stream(torch::ScalarType as, std::function<void(bool reading)> on_read,
                                 std::int64_t piece_bytes) const {
-  // Pieces are few and large, and their products outweigh reading: not ahead, half the memory.
+  // Products of large pieces outweigh reading them, and small ones are not worth a thread: not
+  // ahead, half the memory.
   return {
       placement_.control(),
       placed_,

@@ -21,7 +21,7 @@ constexpr std::int64_t kComponentsPieceBytes = 2 * kWhiteningPieceBytes;
 constexpr std::int64_t kWhiteningCopies = 12;
 
 /// [local] Of a piece of rows that are only added up: a core's second cache holds it from reading
-/// to adding, but not so few rows that the sums outweigh them.
+/// to adding, but at least 64 rows, beside which the sums are little, up to the bytes above.
 std::int64_t moments_piece_bytes(std::int64_t features, std::int64_t value_bytes);
 
 /// The samples that a whitening reads, a piece at a time. Owns the open file.
