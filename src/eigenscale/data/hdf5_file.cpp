@@ -230,6 +230,12 @@ torch::Tensor Hdf5Source::read_rows(RowRange range) const {
     }
   }
   opened_->bytes->require_unchanged();
+  if (range.end == rows()) {
+    // Its cached chunks would stay while a hundred other files are read.
+    const std::string& path = opened_->bytes->name();
+    opened_->dataset.close();
+    opened_->dataset = open_dataset(opened_->file, path, name().substr(path.size() + 1));
+  }
   return decode(opened_->type, raw, name()).view(shape);
 }
 
