@@ -64,6 +64,31 @@ TEST(NcclCommunicator, ACallThatDoesNotWaitForItsTensorIsCaught) {
   EXPECT_THAT(device.take_violations(), IsEmpty());
 }
 
+// Of memory that is let go and shared out anew, another thread may be at one piece while a batch
+// is brought into another.
+TEST(NcclCommunicator, APieceOfMemoryIsNotTakenForWhatOnceLayThere) {
+  auto& device = test::device_double();
+  const auto stream = device.make_stream();
+  const auto event = device.make_event();
+  auto whole = torch::ones({100});
+  device.record(event, device.current_stream());
+  device.wait(stream, event);
+  whole.narrow(0, 0, 40).mul_(2);
+  const auto host = torch::zeros({60});
+  device.copy(whole.narrow(0, 40, 60), host, stream);
+  EXPECT_THAT(device.take_violations(), IsEmpty());
+  device.copy(whole.narrow(0, 39, 60), host, stream);
+  EXPECT_THAT(device.take_violations(),
+              Contains(AllOf(HasSubstr("missing event: a copy"), HasSubstr("aten::mul_"))));
+  device.record(event, stream);
+  device.wait(device.current_stream(), event);
+  while (!device.done(event)) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  device.free_event(event);
+  device.free_stream(stream);
+}
+
 TEST(NcclCommunicator, AReadThatDoesNotWaitForTheCallIsCaught) {
   auto& device = careless_double();
   const NcclCommunicator communicator(world(), device, 0);

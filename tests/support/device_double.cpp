@@ -206,8 +206,7 @@ void DeviceDouble::home_access(const char* what, const torch::Tensor& tensor, bo
     }
   }
   ++home_.enqueued;
-  auto& last = home_accesses_[range.begin];
-  last.end = std::max(last.end, range.end);
+  auto& last = home_accesses_[{range.begin, range.end}];
   last.what = what;
   (written ? last.written : last.read) = home_.enqueued;
 }
@@ -221,8 +220,8 @@ void DeviceDouble::access(Stream& stream, const std::string& what, const torch::
   const std::lock_guard lock(mutex_);
   look_for_freed();
   const auto seen = stream.clock[&home_];
-  for (const auto& [begin, last] : home_accesses_) {
-    const bool meets = begin < range.end && range.begin < last.end;
+  for (const auto& [piece, last] : home_accesses_) {
+    const bool meets = piece.first < range.end && range.begin < piece.second;
     if (meets && (last.written > seen || (written && last.read > seen))) {
       report(format_text("missing event: {} is not ordered behind {} on the same memory", what,
                          last.what));

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "eigenscale/comm/device_runtime.h"
@@ -123,9 +124,10 @@ class DeviceDouble : public DeviceRuntime {
     c10::weak_intrusive_ptr<c10::StorageImpl> storage;
     bool kept = false;
   };
-  /// What operations last did to a piece of memory.
+  /// What operations last did to a piece of memory, from its first byte to behind its last. A
+  /// piece within another is one of its own: what one thread does to it says nothing of the rest.
+  using Piece = std::pair<const char*, const char*>;
   struct HomeAccess {
-    const char* end;
     std::uint64_t read;
     std::uint64_t written;
     std::string what;
@@ -148,7 +150,7 @@ class DeviceDouble : public DeviceRuntime {
   Stream home_;
   std::vector<std::unique_ptr<Stream>> streams_;
   std::vector<Access> accesses_;
-  std::map<const char*, HomeAccess> home_accesses_;
+  std::map<Piece, HomeAccess> home_accesses_;
   std::vector<std::string> violations_;
   std::vector<std::unique_ptr<DoubleTransport>> transports_;
 
