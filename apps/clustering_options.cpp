@@ -1,8 +1,5 @@
 #include "clustering_options.h"
 
-#include <initializer_list>
-#include <string>
-
 namespace eigenscale {
 namespace {
 
@@ -66,26 +63,6 @@ void refuse_what_the_model_says(const ProgramOptions& options) {
   }
 }
 
-/// What an encoder that the options do not ask for would be: such an option would change nothing.
-void refuse_without_its_encoder(const ProgramOptions& options) {
-  std::string encoder = options.has("preset") ? "conv" : "none";
-  options.read("encoder", encoder);
-  const auto refuse = [&](std::initializer_list<const char*> names, const std::string& reader) {
-    for (const char* name : names) {
-      if (options.has(name)) {
-        throw OptionError("--" + std::string(name) + " is of --encoder " + reader +
-                          "; the encoder is " + encoder);
-      }
-    }
-  };
-  if (encoder != "conv" && encoder != "mlp") {
-    refuse({"encoder-channels", "pretrain-batch", "pretrain-epochs", "pretrained"}, "conv or mlp");
-  }
-  if (encoder != "conv") {
-    refuse({"encoder-kernels", "latents"}, "conv");
-  }
-}
-
 }  // namespace
 
 ClusteringRunOptions clustering_options(const ProgramOptions& options) {
@@ -103,7 +80,6 @@ ClusteringRunOptions clustering_options(const ProgramOptions& options) {
   options.read("assign", run.assign);
   if (run.assign.empty()) {
     clustering.clusters = options.get<std::int64_t>("clusters");
-    refuse_without_its_encoder(options);
   } else if (options.has("clusters")) {
     throw OptionError("--clusters is that of the model: leave it out with --assign");
   } else {

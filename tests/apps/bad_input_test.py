@@ -80,16 +80,6 @@ class BadInput(program.ProgramTest):
     def test_no_clusters(self):
         self.refuse(OPTIONS, "--clusters", "--clusters", 0)
 
-    def test_options_of_another_encoder(self):
-        for words, options in ((["--pretrain-epochs", "none"], ("--pretrain-epochs", 5)),
-                               (["--pretrained", "none"], ("--preset", "orl", "--encoder", "none",
-                                                           "--pretrained", "weights.safetensors")),
-                               (["--pretrain-batch", "curves"],
-                                ("--encoder", "curves", "--pretrain-batch", 16)),
-                               (["--latents", "mlp"], ("--encoder", "mlp", "--encoder-channels",
-                                                       "8,4", "--latents", "linear"))):
-            self.refuse(OPTIONS, words, *options, ranks=1)
-
     def test_more_clusters_than_samples(self):
         self.refuse(INPUT, ["31", "30"], "--clusters", 31)
 

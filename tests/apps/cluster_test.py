@@ -44,9 +44,13 @@ class Cluster(program.ProgramTest):
             output = self.path(method)
             run = program.run("eigenscale-cluster", "--data", self.path("data.npy"), "--labels",
                               self.path("labels.npy"), "--clusters", 3, "--subspace-dim", 2,
-                              "--self-expression", method, "--output", output, ranks=3)
+                              "--self-expression", method, "--latents", "linear", "--output",
+                              output, ranks=3)
             self.assertEqual(run.code, 0, run.errors)
-            metrics = self.check_run(output, 60, 3)["metrics"]
+            summary = self.check_run(output, 60, 3)
+            self.assertEqual(summary["warnings"],
+                             ["--latents is of --encoder conv and changes nothing: it is none"])
+            metrics = summary["metrics"]
             self.assertEqual(metrics["accuracy"], 1)
             for name in ("without_post_processing", "shallow_baseline"):
                 self.assertEqual(set(metrics[name]), {"accuracy", "nmi", "ari"})

@@ -259,8 +259,11 @@ class Landmarks(program.ProgramTest):
                   "--landmark-draws", 1, "--no-ablation", "--precision", "double")
         self.cluster(*common, "--output", self.path("linear"))
         self.assertLess(self.summary(self.path("linear"))["metrics"]["accuracy"], 0.8)
-        self.cluster(*common, "--encoder", "curves", "--output", self.path("run"))
+        self.cluster(*common, "--encoder", "curves", "--pretrain-epochs", 3, "--output",
+                     self.path("run"))
         summary = self.summary(self.path("run"))
+        self.assertTrue(any("--pretrain-epochs is of --encoder conv or mlp" in text
+                            for text in summary["warnings"]), summary["warnings"])
         self.assertGreaterEqual(summary["metrics"]["accuracy"], 0.999)
         self.assertIn("curves", summary["seconds"])
         with open(self.path("run", "metrics.jsonl")) as file:

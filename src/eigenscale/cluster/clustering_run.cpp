@@ -146,10 +146,9 @@ class ClusteringRun {
           options_.overrides);
       clustering.autoencoder =
           autoencoder_specification(clustering.settings, samples.shape, options_.data_name());
-      if (clustering.autoencoder.kind == EncoderKind::kNone && !clustering.pretrained.empty()) {
-        throw OptionError(
-            "--pretrained is the weights of an encoder, and there is none: give --encoder or "
-            "--preset");
+      for (const auto& text : warnings_of_unread_options(clustering.settings, options_.overrides,
+                                                         clustering.pretrained)) {
+        run_.warn(text);
       }
     });
     // Collective inside, so outside of on_all_ranks; every rank finds the same.

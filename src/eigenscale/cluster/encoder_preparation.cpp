@@ -76,6 +76,32 @@ AutoencoderSpecification autoencoder_specification(const ClusteringSettings& set
   return result;
 }
 
+std::vector<std::string> warnings_of_unread_options(const ClusteringSettings& settings,
+                                                    const ClusteringOverrides& overrides,
+                                                    const std::string& pretrained) {
+  const bool convolves = settings.encoder == "conv";
+  const bool encodes = convolves || settings.encoder == "mlp";
+  if (!encodes && !pretrained.empty()) {
+    throw OptionError(
+        "--pretrained is the weights of an encoder, and there is none: give --encoder conv or mlp, "
+        "or --preset");
+  }
+  std::vector<std::string> warnings;
+  const auto warn_of = [&](bool given, bool read, const std::string& option,
+                           const std::string& readers) {
+    if (given && !read) {
+      warnings.push_back(option + " is of --encoder " + readers + " and changes nothing: it is " +
+                         settings.encoder);
+    }
+  };
+  warn_of(overrides.channels.has_value(), encodes, "--encoder-channels", "conv or mlp");
+  warn_of(overrides.kernels.has_value(), convolves, "--encoder-kernels", "conv");
+  warn_of(overrides.linear_latents.has_value(), convolves, "--latents", "conv");
+  warn_of(overrides.pretrain_batch.has_value(), encodes, "--pretrain-batch", "conv or mlp");
+  warn_of(overrides.pretrain_epochs.has_value(), encodes, "--pretrain-epochs", "conv or mlp");
+  return warnings;
+}
+
 std::optional<PretrainingResult> prepare_encoder(
     const Placement& placement, Autoencoder& autoencoder, const torch::Tensor& rows,
     const EncoderPreparation& options, const std::function<bool(const EpochReport&)>& on_epoch) {

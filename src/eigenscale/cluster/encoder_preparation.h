@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "eigenscale/cluster/presets.h"
-
 #include "eigenscale/comm/placement.h"
 #include "eigenscale/nn/autoencoder.h"
 #include "eigenscale/train/pretraining.h"
@@ -21,6 +20,12 @@ namespace eigenscale {
 AutoencoderSpecification autoencoder_specification(const ClusteringSettings& settings,
                                                    const std::vector<std::int64_t>& sample_shape,
                                                    const std::string& data);
+
+/// [local] A warning for each of a user's options that only another encoder than that of `settings`
+/// reads. OptionError for weights, in the file `pretrained`, where there is no autoencoder.
+std::vector<std::string> warnings_of_unread_options(const ClusteringSettings& settings,
+                                                    const ClusteringOverrides& overrides,
+                                                    const std::string& pretrained);
 
 struct EncoderPreparation {
   /// Safetensors file of a pre-trained autoencoder; empty to pre-train.

@@ -81,6 +81,10 @@ class LandmarkRun {
                          options_.overrides);
       autoencoder_ =
           autoencoder_specification(settings_, rows_->sample_shape(), options_.data_name());
+      for (const auto& text : warnings_of_unread_options(settings_, options_.overrides,
+                                                         options_.clustering.pretrained)) {
+        run_.warn(text);
+      }
     });
     const std::int64_t features = rows_->raw().features();
     if (learns_curves(settings_)) {

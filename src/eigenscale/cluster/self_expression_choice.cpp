@@ -42,8 +42,7 @@ SelfExpressionChoice choose_self_expression(const ClusteringRunOptions& options,
     throw InputError("--landmarks is " + std::to_string(options.landmarks) + " but '" +
                      options.data_name() + "' has " + std::to_string(samples) + " samples");
   }
-  const std::string encoder = options.overrides.encoder.value_or("none");
-  const bool curves = encoder == "curves";
+  const bool curves = options.overrides.encoder == "curves";
   if (curves && (options.self_expression == "landmark" || options.refine == "none")) {
     throw OptionError(
         "--encoder curves is for the subspace model: leave out --self-expression landmark and "
@@ -81,11 +80,6 @@ SelfExpressionChoice choose_self_expression(const ClusteringRunOptions& options,
   }
   if (options.grid[0] > 0) {
     throw OptionError("--grid is for coefficients over all samples: leave it out with landmarks");
-  }
-  if ((curves || encoder == "none") && !options.clustering.pretrained.empty()) {
-    throw OptionError(
-        "--pretrained is the weights of an encoder, and there is none: give --encoder conv or "
-        "mlp");
   }
   // Coefficients over all rows when they were asked for by name, and the model behind them.
   choice.count = given                                 ? options.landmarks
