@@ -1,5 +1,7 @@
 #include "clustering_options.h"
 
+#include <string>
+
 namespace eigenscale {
 namespace {
 
@@ -63,6 +65,16 @@ void refuse_what_the_model_says(const ProgramOptions& options) {
   }
 }
 
+/// A preset has an encoder unless the options say otherwise.
+void require_encoder_for_weights(const ProgramOptions& options) {
+  std::string encoder = options.has("preset") ? "conv" : "none";
+  options.read("encoder", encoder);
+  if (options.has("pretrained") && encoder != "conv" && encoder != "mlp") {
+    throw OptionError(
+        "--pretrained is the weights of an encoder, and there is none: give --encoder conv or mlp");
+  }
+}
+
 }  // namespace
 
 ClusteringRunOptions clustering_options(const ProgramOptions& options) {
@@ -80,6 +92,7 @@ ClusteringRunOptions clustering_options(const ProgramOptions& options) {
   options.read("assign", run.assign);
   if (run.assign.empty()) {
     clustering.clusters = options.get<std::int64_t>("clusters");
+    require_encoder_for_weights(options);
   } else if (options.has("clusters")) {
     throw OptionError("--clusters is that of the model: leave it out with --assign");
   } else {

@@ -12,8 +12,8 @@ solver in the same turn: on two ranks one of these is LAPACK on one rank with bo
 column is the median over rounds of its median by the best median of that round on one rank or two,
 which have the same cores.
 
---fastest .1 takes in the place of every median over turns the time that a tenth of them stays
-below, all rounds together: what machines with other work still say of an idle one.
+--fastest .1 takes in the place of medians the time that a tenth of all turns, of all rounds together,
+is at most. Ratios are those of such times: no longer of the same turn or round.
 """
 
 import argparse
@@ -73,6 +73,8 @@ def main():
     parser.add_argument("--ranks", default="1,2")
     parser.add_argument("--fastest", type=float, default=0)
     options = parser.parse_args()
+    if not 0 <= options.fastest < 1:
+        parser.error("--fastest is a share of the turns, such as .1")
     all_ranks = [int(ranks) for ranks in options.ranks.split(",")]
     names = {ranks: [] for ranks in all_ranks}  # a size may be too large for some
     rows = {ranks: [] for ranks in all_ranks}
@@ -105,7 +107,8 @@ def main():
                 rows[ranks].append((n, vectors, {name: f"{seconds[name]:.3g}" for name in own},
                                     ratio, to_best))
     for ranks in all_ranks:
-        print(f"\n{ranks} rank(s) of {2 // ranks} thread(s), seconds\n")
+        which = f"the fastest {options.fastest:g} are at most" if options.fastest else "medians"
+        print(f"\n{ranks} rank(s) of {2 // ranks} thread(s), seconds, {which}\n")
         print("| n | vectors | " + " | ".join([DOOR, *names[ranks]]) +
               " | ratio | to the best of all |")
         print("|" + "---|" * (len(names[ranks]) + 5))

@@ -49,7 +49,7 @@ class Cluster(program.ProgramTest):
             self.assertEqual(run.code, 0, run.errors)
             summary = self.check_run(output, 60, 3)
             self.assertEqual(summary["warnings"],
-                             ["--latents is of --encoder conv and changes nothing: it is none"])
+                             ["--latents changes nothing: it is of --encoder conv"])
             metrics = summary["metrics"]
             self.assertEqual(metrics["accuracy"], 1)
             for name in ("without_post_processing", "shallow_baseline"):

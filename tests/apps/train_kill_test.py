@@ -41,12 +41,22 @@ class Kill(training.TrainingTest):
         begin = self.files()
         return {
             "starting": lambda: True,
-            "writing": lambda: self.partial() - begin,
+            "writing": lambda: self.partial() - begin and self.stopped_while_writing(begin),
             "published": lambda: set(self.checkpoints()) - begin,
             "removed": lambda: any(name.startswith("step-") and name not in self.files()
                                    for name in begin),
             "training": lambda: len(set(self.checkpoints()) - begin) > 1 and not self.partial(),
         }
+
+    def stopped_while_writing(self, begin):
+        """Stops the first rank, which writes, if that leaves it in the middle of a checkpoint."""
+        first = self.processes()[0]
+        os.kill(first, signal.SIGSTOP)
+        time.sleep(0.005)
+        if self.partial() - begin:
+            return True
+        os.kill(first, signal.SIGCONT)
+        return False
 
     def kill(self, moment, rank, later):
         """Starts the run, kills the rank later than the moment; whether it was writing."""
@@ -68,14 +78,15 @@ class Kill(training.TrainingTest):
     def test_any_rank_at_the_moments_that_matter(self):
         self.train(*self.MORE, output="through", timeout=600)
         draw = random.Random(os.environ.get("EIGENSCALE_KILL_SEED", "7"))
-        interrupted = 0
         for rank in (0, 1):
             # "removed" waits for checkpoints of an earlier start to go: not the first.
             for moment in ("starting", "writing", "published", "removed", "training"):
                 with self.subTest(moment=moment, rank=rank):
-                    interrupted += self.kill(moment, rank, draw.uniform(0, LATER))
-        # Killed while writing, it was in the middle of a checkpoint.
-        self.assertGreater(interrupted, 0)
+                    interrupted = self.kill(moment, rank, draw.uniform(0, LATER))
+                    # The first rank is killed where it was stopped; killed the other, mpirun wakes
+                    # it before it ends it.
+                    if moment == "writing" and rank == 0:
+                        self.assertTrue(interrupted, "not in the middle of a checkpoint")
         self.assertNotEqual(self.checkpoints(), [], self.log())
         self.train(*self.MORE, "--resume", timeout=600)
         self.assertEqual(self.model(), self.model("through"))

@@ -139,17 +139,14 @@ class ClusteringRun {
   ClusteringOptions complete_options(const Samples& samples) {
     auto clustering = options_.clustering;
     on_all_ranks(world_, [&] {
-      clustering.settings = with_overrides(
+      clustering.settings = with_read_overrides(
           options_.preset.empty() ? default_settings(samples.partition.rows(), clustering.clusters,
                                                      clustering.landmarks)
                                   : preset(options_.preset, clustering.clusters),
-          options_.overrides);
+          options_.overrides, clustering.pretrained,
+          [this](const std::string& text) { run_.warn(text); });
       clustering.autoencoder =
           autoencoder_specification(clustering.settings, samples.shape, options_.data_name());
-      for (const auto& text : warnings_of_unread_options(clustering.settings, options_.overrides,
-                                                         clustering.pretrained)) {
-        run_.warn(text);
-      }
     });
     // Collective inside, so outside of on_all_ranks; every rank finds the same.
     try {

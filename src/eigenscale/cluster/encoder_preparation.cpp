@@ -76,30 +76,28 @@ AutoencoderSpecification autoencoder_specification(const ClusteringSettings& set
   return result;
 }
 
-std::vector<std::string> warnings_of_unread_options(const ClusteringSettings& settings,
-                                                    const ClusteringOverrides& overrides,
-                                                    const std::string& pretrained) {
-  const bool convolves = settings.encoder == "conv";
-  const bool encodes = convolves || settings.encoder == "mlp";
-  if (!encodes && !pretrained.empty()) {
-    throw OptionError(
-        "--pretrained is the weights of an encoder, and there is none: give --encoder conv or mlp, "
-        "or --preset");
-  }
-  std::vector<std::string> warnings;
-  const auto warn_of = [&](bool given, bool read, const std::string& option,
-                           const std::string& readers) {
-    if (given && !read) {
-      warnings.push_back(option + " is of --encoder " + readers + " and changes nothing: it is " +
-                         settings.encoder);
+ClusteringSettings with_read_overrides(const ClusteringSettings& settings,
+                                       ClusteringOverrides overrides, const std::string& pretrained,
+                                       const std::function<void(const std::string&)>& warn) {
+  const auto leave_out = [&](auto& override, const char* option, const std::string& why) {
+    if (override && !why.empty()) {
+      warn(std::string(option) + " changes nothing: " + why);
+      override.reset();
     }
   };
-  warn_of(overrides.channels.has_value(), encodes, "--encoder-channels", "conv or mlp");
-  warn_of(overrides.kernels.has_value(), convolves, "--encoder-kernels", "conv");
-  warn_of(overrides.linear_latents.has_value(), convolves, "--latents", "conv");
-  warn_of(overrides.pretrain_batch.has_value(), encodes, "--pretrain-batch", "conv or mlp");
-  warn_of(overrides.pretrain_epochs.has_value(), encodes, "--pretrain-epochs", "conv or mlp");
-  return warnings;
+  const std::string encoder = overrides.encoder.value_or(settings.encoder);
+  const bool convolves = encoder == "conv";
+  const bool encodes = convolves || encoder == "mlp";
+  const std::string is_of = "it is of --encoder conv";
+  const std::string network = encodes ? "" : is_of + " or mlp";
+  leave_out(overrides.channels, "--encoder-channels", network);
+  leave_out(overrides.kernels, "--encoder-kernels", convolves ? "" : is_of);
+  leave_out(overrides.linear_latents, "--latents", convolves ? "" : is_of);
+  const std::string training =
+      encodes && !pretrained.empty() ? "--pretrained is there already" : network;
+  leave_out(overrides.pretrain_batch, "--pretrain-batch", training);
+  leave_out(overrides.pretrain_epochs, "--pretrain-epochs", training);
+  return with_overrides(settings, overrides);
 }
 
 std::optional<PretrainingResult> prepare_encoder(

@@ -21,11 +21,11 @@ AutoencoderSpecification autoencoder_specification(const ClusteringSettings& set
                                                    const std::vector<std::int64_t>& sample_shape,
                                                    const std::string& data);
 
-/// [local] A warning for each of a user's options that only another encoder than that of `settings`
-/// reads. OptionError for weights, in the file `pretrained`, where there is no autoencoder.
-std::vector<std::string> warnings_of_unread_options(const ClusteringSettings& settings,
-                                                    const ClusteringOverrides& overrides,
-                                                    const std::string& pretrained);
+/// [local] `settings` with what `overrides` set and is read: options of another encoder, and of
+/// pre-training where `pretrained` is a file of weights, are left out, and `warn` told of each.
+ClusteringSettings with_read_overrides(const ClusteringSettings& settings,
+                                       ClusteringOverrides overrides, const std::string& pretrained,
+                                       const std::function<void(const std::string&)>& warn);
 
 struct EncoderPreparation {
   /// Safetensors file of a pre-trained autoencoder; empty to pre-train.

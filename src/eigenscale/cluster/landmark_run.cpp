@@ -76,15 +76,12 @@ class LandmarkRun {
     run_.phase("read");
     rows_.emplace(run_.placement(), options_);
     on_all_ranks(world_, [&] {
-      settings_ =
-          with_overrides(default_settings(rows_->partition().rows(), options_.clustering.clusters),
-                         options_.overrides);
+      settings_ = with_read_overrides(
+          default_settings(rows_->partition().rows(), options_.clustering.clusters),
+          options_.overrides, options_.clustering.pretrained,
+          [this](const std::string& text) { run_.warn(text); });
       autoencoder_ =
           autoencoder_specification(settings_, rows_->sample_shape(), options_.data_name());
-      for (const auto& text : warnings_of_unread_options(settings_, options_.overrides,
-                                                         options_.clustering.pretrained)) {
-        run_.warn(text);
-      }
     });
     const std::int64_t features = rows_->raw().features();
     if (learns_curves(settings_)) {
