@@ -58,7 +58,7 @@ def median(turns):
 
 
 def typical(times, share):
-    """Their median, or what a share of them stays below."""
+    """Their median, or what a share of them is at most."""
     if not share:
         return statistics.median(times)
     return sorted(times)[max(0, math.ceil(share * len(times)) - 1)]

@@ -124,9 +124,10 @@ class DeviceDouble : public DeviceRuntime {
     c10::weak_intrusive_ptr<c10::StorageImpl> storage;
     bool kept = false;
   };
-  /// What operations last did to a piece of memory, from its first byte to behind its last. A
-  /// piece within another is one of its own: what one thread does to it says nothing of the rest.
+  /// Memory from its first byte to behind its last. A piece within another is one of its own: what
+  /// one thread does to it says nothing of the rest.
   using Piece = std::pair<const char*, const char*>;
+  /// What operations last did to a piece.
   struct HomeAccess {
     std::uint64_t read;
     std::uint64_t written;
