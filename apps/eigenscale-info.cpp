@@ -74,6 +74,7 @@ std::string info(const Communicator& world) {
   line("host of rank 0", Environment::host_name());
   line("OpenBLAS kernels", described_kernels());
   line("threads per rank", std::to_string(torch::get_num_threads()));
+  line("idle threads", idle_threads().empty() ? "as OpenMP has them" : idle_threads());
   line("memory available", std::to_string(available_memory_bytes() / 1048576) + " MiB");
   return text;
 }

@@ -34,6 +34,31 @@ class EveryProgram(training.TrainingTest):
                 self.assertIn("--version", self.call(name, "--help").output)
                 self.assertIn(f"eigenscale-{name} ", self.call(name, "--version").output)
 
+    def test_idle_threads_sleep_unless_the_user_says_how_they_wait(self):
+        for variables, expected in (({"OMP_NUM_THREADS": "2"}, "OMP_WAIT_POLICY=passive"),
+                                    ({"OMP_NUM_THREADS": "1"}, "as OpenMP has them"),
+                                    ({"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "active"},
+                                     "OMP_WAIT_POLICY=active"),
+                                    ({"OMP_NUM_THREADS": "2", "GOMP_SPINCOUNT": "100"},
+                                     "GOMP_SPINCOUNT=100")):
+            # What the launcher says must outlive the second start.
+            for launcher, ranks in ((True, 2), (False, 1)):
+                run = program.run("eigenscale-info", ranks=ranks, environment=variables,
+                                  launcher=launcher)
+                self.assertEqual(run.code, 0, run.errors)
+                for name, value in (("idle threads", expected), ("ranks", ranks),
+                                    ("threads per rank", variables["OMP_NUM_THREADS"])):
+                    self.assertIn(f"  {name:22}{value}\n", run.output)
+
+    def test_a_program_that_starts_again_has_its_arguments(self):
+        folder = self.path("two words")
+        run = program.run("eigenscale-generate", "--samples", 40, "--clusters", 2, "--output", folder,
+                          environment={"OMP_NUM_THREADS": "2"})
+        self.assertEqual(run.code, 0, run.errors)
+        with open(os.path.join(folder, "environment.json"), encoding="utf-8") as file:
+            ranks = json.load(file)["ranks"]
+        self.assertEqual([rank["idle_threads"] for rank in ranks], ["OMP_WAIT_POLICY=passive"] * 2)
+
     def test_bench(self):
         run = self.call("bench", "--suite", "gemm", "--size", 40, "--repeats", 2, "--turn-seconds", 0,
                         "--check", "--output", self.path("bench"))

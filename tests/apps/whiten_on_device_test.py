@@ -6,8 +6,9 @@ import on_device
 import program
 
 # What may cross between host and device.
-SITES = {"to_device": {"rows", "mean", "transform", "components", "covariance probe"},
-         "to_host": {"whitened rows", "moments", "covariance", "components", "covariance probe"}}
+SITES = {"to_device": {"rows", "mean", "transform", "components", "covariance probe", "eigenproblems"},
+         "to_host": {"whitened rows", "moments", "covariance", "components", "covariance probe",
+                     "eigenproblems"}}
 
 
 class WhitenOnDevice(on_device.DeviceTest):
@@ -74,6 +75,20 @@ class WhitenOnDevice(on_device.DeviceTest):
         # The sum of products, and that of the whitened rows for --check.
         self.assertEqual(transfers["to_host"]["covariance"]["bytes"], 2 * 8 * self.FEATURES**2)
         self.assertEqual(transfers["to_device"]["transform"]["bytes"], 8 * self.FEATURES**2)
+
+    def test_the_first_rank_solves_a_larger_eigenproblem_on_its_device(self):
+        samples, features = 400, 170  # from 160 on
+        draw = random.Random(4)
+        values = [draw.gauss(0, 1 + j / features) for _ in range(samples) for j in range(features)]
+        program.write_npy(self.path("wide.npy"), (samples, features), values, "d")
+        for ranks in (1, 3):
+            for more, kept in ((("--check",), features), (("--method", "pca", "--components", 7), 7)):
+                self.assert_double(self.pair(*more, data="wide", ranks=ranks), (ranks, more))
+                summary = self.summary("device")
+                self.assertIn("cuSOLVER", summary["choices"]["solver"])
+                carried = [summary["transfers"][way]["eigenproblems"]["bytes"]
+                           for way in ("to_device", "to_host")]
+                self.assertEqual(carried, [8 * features**2, 8 * kept * (features + 1)])
 
     def test_a_finished_transform_is_applied(self):
         for more in ((), ("--solver", "randomized", "--components", 3)):

@@ -3,10 +3,12 @@
 #include <limits>
 
 #include "data/test_files.h"
+#include "eigenscale/comm/thread_team.h"
 #include "eigenscale/data/concatenated_source.h"
 #include "eigenscale/data/label_names.h"
 #include "eigenscale/data/labelled_samples.h"
 #include "eigenscale/data/labels.h"
+#include "eigenscale/data/npy_file.h"
 
 namespace eigenscale::test {
 namespace {
@@ -72,6 +74,28 @@ TEST_F(Loading, ChunksJoinWithoutSeams) {
                                              .to(torch::kFloat32)
                                              .view({own.size(), 1})
                                              .expand({own.size(), size})));
+}
+
+TEST_F(Loading, ThreadsOfARankReadPartsOfAPiece) {
+  // More than two parts of a read, and of the look at its values; neither ends with its part.
+  const std::int64_t count = (std::int64_t{1} << 21) + 12345;
+  const auto values = torch::arange(count, torch::kFloat32).mul_(0.5);
+  const auto bytes_of = [&](const torch::Tensor& rows) {
+    return npy_bytes(npy_dictionary("<f4", "(" + std::to_string(count) + ", 1)"),
+                     std::string(static_cast<const char*>(rows.data_ptr()), rows.nbytes()));
+  };
+  const std::string path = put(bytes_of(values));
+  auto bad = values.clone();
+  bad[count - 7] = kNaN;
+  const std::string bad_path = put(bytes_of(bad));
+  for (const int threads : {1, 3}) {
+    set_team_threads(threads);
+    const NpySource source(path);
+    EXPECT_TRUE(torch::equal(read_samples(source, {3, count}, torch::kFloat32, 1, false).view({-1}),
+                             values.narrow(0, 3, count - 3)));
+    EXPECT_THAT(sample_error(bad_path), HasSubstr("row " + std::to_string(count - 7)));
+  }
+  set_team_threads(1);
 }
 
 TEST_F(Loading, ScalesOnlyWhenAsked) {

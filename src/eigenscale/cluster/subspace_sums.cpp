@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "eigenscale/comm/agreement.h"
+#include "eigenscale/comm/thread_team.h"
+#include "eigenscale/comm/threads.h"
 #include "eigenscale/core/row_partition.h"
 #include "eigenscale/core/trace.h"
 #include "eigenscale/linalg/gram.h"
@@ -202,8 +204,11 @@ SubspaceSums::Directions SubspaceSums::directions(const Communicator& communicat
           const auto labels = torch::cat(kept_labels_);
           kept = sort_by_label(torch::cat(kept_rows_), labels.data_ptr<std::int64_t>(), clusters_);
         }
-        for (std::int64_t k = own.begin; k < own.end; ++k) {
-          auto row = packed[k - own.begin];
+        // A thread for each cluster: small eigenproblems gain nothing from more.
+        const BorrowedThreads one(1);
+        in_team(own.size(), [&](std::int64_t number) {
+          const std::int64_t k = own.begin + number;
+          auto row = packed[number];
           auto basis = row.narrow(0, 0, features_ * columns).view({features_, columns});
           auto spectrum = row.narrow(0, features_ * columns, energies);
           if (keep_rows_) {
@@ -211,17 +216,17 @@ SubspaceSums::Directions SubspaceSums::directions(const Communicator& communicat
                             basis, spectrum);
           } else if (directions_.defined()) {
             // The left singular vectors of Y = G V span what G V spans, the largest images first.
-            const auto [u, s, v] = torch::linalg_svd(own_values[k - own.begin], false);
+            const auto [u, s, v] = torch::linalg_svd(own_values[number], false);
             basis.copy_(u.narrow(1, 0, columns));
             spectrum.copy_(s);
           } else {
-            auto moments = own_values[k - own.begin].clone();
+            auto moments = own_values[number].clone();
             mirror_lower(moments);
             const auto eigen = symmetric_eigen(moments, energies);
             basis.copy_(eigen.vectors.narrow(1, 0, columns));
             spectrum.copy_(eigen.values.clamp_min(0));
           }
-        }
+        });
       },
       ExitCode::kNumerical);
   auto all = torch::empty({clusters_, packed.size(1)}, torch::kFloat64);

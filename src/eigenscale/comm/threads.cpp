@@ -1,6 +1,7 @@
 #include "eigenscale/comm/threads.h"
 
 #include <dlfcn.h>
+#include <mpi.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -9,11 +10,14 @@
 #include <cmath>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <memory>
+#include <system_error>
 #include <thread>
 
 #include "eigenscale/comm/agreement.h"
 #include "eigenscale/comm/memory_check.h"
+#include "eigenscale/comm/thread_team.h"
 #include "eigenscale/core/cgroup.h"
 
 namespace eigenscale {
@@ -35,13 +39,32 @@ int processors_in_mask(const std::function<int(std::size_t, cpu_set_t*)>& get_ma
 
 namespace {
 
-/// Processors that this process is bound to, of those its container may use.
-int allowed_processors() {
-  const int bound = processors_in_mask(
+constexpr const char* kWaitPolicy = "OMP_WAIT_POLICY";
+
+int bound_processors() {
+  return processors_in_mask(
       [](std::size_t bytes, cpu_set_t* mask) { return ::sched_getaffinity(0, bytes, mask); });
+}
+
+/// Processors that the container may use.
+double container_processors() {
   // Read once: a tenth of a small eigenproblem is no time for a dozen files.
   static const double limit = processor_limit();
-  return std::max(1, static_cast<int>(std::min<double>(bound, limit)));
+  return limit;
+}
+
+/// Processors that this process is bound to, of those its container may use.
+int allowed_processors() {
+  return std::max(1,
+                  static_cast<int>(std::min<double>(bound_processors(), container_processors())));
+}
+
+/// Threads of one of so many ranks on this host. A launcher that binds gives each rank its own few
+/// cores; one that does not gives all of them all.
+int threads_for(int ranks_on_host) {
+  const auto online = static_cast<double>(::sysconf(_SC_NPROCESSORS_ONLN));
+  const int allowed = static_cast<int>(std::min(online, container_processors()));
+  return std::max(1, std::min(bound_processors(), allowed / ranks_on_host));
 }
 
 /// torch does not pass its number on to OpenBLAS, which is there under any of several names.
@@ -61,20 +84,51 @@ int blas_threads() {
 
 }  // namespace
 
+std::string idle_threads() {
+  for (const std::string name : {"GOMP_SPINCOUNT", "KMP_BLOCKTIME", kWaitPolicy}) {
+    if (const auto* value = std::getenv(name.c_str()); value != nullptr) {
+      return name + "=" + value;
+    }
+  }
+  return "";
+}
+
+void let_idle_threads_sleep(char** arguments) {
+  if (!idle_threads().empty()) {
+    return;
+  }
+  // Open MPI and MPICH say how many ranks will share a host's cores.
+  const auto number = [](const char* name, int otherwise) {
+    const auto* value = std::getenv(name);
+    return value == nullptr ? otherwise : std::max(1, std::atoi(value));
+  };
+  const int ranks = number("OMPI_COMM_WORLD_LOCAL_SIZE", number("MPI_LOCALNRANKS", 1));
+  int initialized = 0;
+  MPI_Initialized(&initialized);
+  if (number("OMP_NUM_THREADS", threads_for(ranks)) == 1 || initialized != 0) {
+    return;
+  }
+  ::setenv(kWaitPolicy, "passive", 1);
+  std::error_code none;
+  // Not /proc/self/exe itself, which would be the program's name in ps.
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", none);
+  if (!none) {
+    ::execv(program.c_str(), arguments);
+  }
+  // A program that has been deleted cannot start again, and goes on as it is.
+  ::unsetenv(kWaitPolicy);
+}
+
 void share_cores(const Communicator& world) {
   const int ranks = ranks_on_this_host(world);
   if (std::getenv("OMP_NUM_THREADS") != nullptr) {
+    set_team_threads(torch::get_num_threads());
     return;
   }
-  // A launcher that binds gives each rank its own few cores; one that does not gives all of them
-  // all.
-  const int online = static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN));
-  const int bound = processors_in_mask(
-      [](std::size_t bytes, cpu_set_t* mask) { return ::sched_getaffinity(0, bytes, mask); });
-  const int allowed = static_cast<int>(std::min<double>(online, processor_limit()));
-  const int threads = std::max(1, std::min(bound, allowed / ranks));
+  const int threads = threads_for(ranks);
   torch::set_num_threads(threads);
   set_blas_threads(threads);
+  set_team_threads(threads);
 }
 
 int threads_of_all(const Communicator& world) {

@@ -39,6 +39,9 @@ class InputFile final : public ByteSource {
   void require_unchanged() const;
 
  private:
+  /// Of a read that ends at `end`.
+  void read_part(std::int64_t offset, char* next, std::int64_t bytes, std::int64_t end) const;
+
   std::string name_;
   int descriptor_ = -1;
   std::int64_t size_ = 0;

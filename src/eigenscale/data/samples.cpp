@@ -1,6 +1,7 @@
 #include "eigenscale/data/samples.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -8,6 +9,7 @@
 #include <sstream>
 
 #include "eigenscale/comm/agreement.h"
+#include "eigenscale/comm/thread_team.h"
 #include "eigenscale/core/errors.h"
 
 namespace eigenscale {
@@ -18,13 +20,19 @@ namespace {
 template <typename Float, typename Bits, Bits exponent>
 bool finite(const torch::Tensor& rows) {
   constexpr Bits one = exponent & (~exponent + 1);  // of the exponent
+  constexpr std::int64_t kPart = std::int64_t{1} << 21;
   const auto* value = rows.data_ptr<Float>();
-  // An exponent of ones carries into the sign's place; without comparisons this becomes vectors.
-  Bits found = 0;
-  for (std::int64_t i = 0; i < rows.numel(); ++i) {
-    found |= (std::bit_cast<Bits>(value[i]) & exponent) + one;
-  }
-  return (found & (exponent + one)) == 0;
+  const std::int64_t count = rows.numel();
+  std::atomic<Bits> all = 0;
+  in_team((count + kPart - 1) / kPart, [&](std::int64_t part) {
+    // An exponent of ones carries into the sign's place; without comparisons this becomes vectors.
+    Bits found = 0;
+    for (std::int64_t i = part * kPart; i < std::min(count, (part + 1) * kPart); ++i) {
+      found |= (std::bit_cast<Bits>(value[i]) & exponent) + one;
+    }
+    all |= found;
+  });
+  return (all & (exponent + one)) == 0;
 }
 
 bool all_finite(const torch::Tensor& rows) {

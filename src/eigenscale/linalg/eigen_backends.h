@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "eigenscale/comm/placement.h"
 #include "eigenscale/linalg/distributed_matrix.h"
 #include "eigenscale/linalg/symmetric_eigen.h"
 
@@ -50,6 +51,20 @@ bool one_rank_can_solve(std::int64_t n, const Communicator& all);
 /// sleep. Values and vectors are on that rank alone, in one block: elsewhere the values are
 /// zeros. `matrix` is let go of once it is gathered. Throws NumericalError, agreed.
 DistributedEigenpairs one_rank_eigen(DistributedMatrix matrix, EigenRange range);
+
+/// [local] libtorch's linalg_eigh, which is cuSOLVER for a matrix on a device: all pairs of a
+/// symmetric one, of which it reads the lower triangle. They lie where the matrix does. Throws
+/// NumericalError.
+LocalEigenpairs cusolver_eigen(const torch::Tensor& matrix);
+
+/// [collective] Whether the first rank solves it on its device: n from `kSmallestOnDevice` to
+/// 8,192, for which its device needs some 4 GiB, and memory on its host as above.
+bool device_solves(std::int64_t n, const Placement& placement);
+
+/// [collective] cuSOLVER on the device of the first rank. `matrix` is on the host, and so are the
+/// pairs, at least those of `range`, on that rank alone, as above. Throws NumericalError, agreed.
+DistributedEigenpairs device_eigen(DistributedMatrix matrix, EigenRange range,
+                                   const Placement& placement);
 
 /// [collective] ScaLAPACK's pdsyevd: all pairs. `matrix` (square blocks) is destroyed. Throws
 /// NumericalError, agreed, and as below.

@@ -1,9 +1,12 @@
 #include <cmath>
+#include <string>
 #include <utility>
 
+#include "eigenscale/comm/agreement.h"
 #include "eigenscale/comm/memory_check.h"
 #include "eigenscale/comm/threads.h"
 #include "eigenscale/comm/watchdog.h"
+#include "eigenscale/core/errors.h"
 #include "eigenscale/linalg/eigen_backends.h"
 #include "eigenscale/linalg/gathered_triangle.h"
 
@@ -11,6 +14,7 @@ namespace eigenscale {
 namespace {
 
 constexpr std::int64_t kMostOnOneRank = 4096;
+constexpr std::int64_t kMostOnDevice = 8192;
 // The matrix while it travels, twice, or with dsyevd's work space, 2 n^2; and its copies elsewhere.
 constexpr double kBytesOfAnEntry = 32;
 // What a process has for its libraries anyway is not asked for.
@@ -18,6 +22,21 @@ constexpr double kAlwaysThere = 64 << 20;
 
 double needed_bytes(std::int64_t n) {
   return kBytesOfAnEntry * static_cast<double>(n) * static_cast<double>(n);
+}
+
+/// [collective]
+bool fits_on_one_rank(std::int64_t n, const Communicator& all) {
+  return !asks_for_memory(n) || available_memory_per_rank(all) >= needed_bytes(n);
+}
+
+/// Pairs that the first rank has, of n x n, in one block.
+DistributedEigenpairs on_first(const LocalEigenpairs& pairs, std::int64_t found, std::int64_t n,
+                               const std::shared_ptr<const ProcessGrid>& grid) {
+  const bool first = grid->all().rank() == 0;
+  const BlockCyclicLayout layout{n, found, n, found, grid};
+  return {first ? pairs.values : torch::zeros({found}, torch::kFloat64),
+          first ? DistributedMatrix(layout, pairs.vectors)
+                : DistributedMatrix::zeros(layout, torch::kFloat64)};
 }
 
 }  // namespace
@@ -32,8 +51,12 @@ bool one_rank_is_faster(std::int64_t n, double share, std::int64_t ranks) {
 bool asks_for_memory(std::int64_t n) { return needed_bytes(n) > kAlwaysThere; }
 
 bool one_rank_can_solve(std::int64_t n, const Communicator& all) {
-  return n <= kMostOnOneRank && threads_of_all(all) > 0 &&
-         (!asks_for_memory(n) || available_memory_per_rank(all) >= needed_bytes(n));
+  return n <= kMostOnOneRank && threads_of_all(all) > 0 && fits_on_one_rank(n, all);
+}
+
+bool device_solves(std::int64_t n, const Placement& placement) {
+  return placement.on_device() && n >= kSmallestOnDevice && n <= kMostOnDevice &&
+         fits_on_one_rank(n, placement.control());
 }
 
 DistributedEigenpairs one_rank_eigen(DistributedMatrix matrix, EigenRange range) {
@@ -42,18 +65,45 @@ DistributedEigenpairs one_rank_eigen(DistributedMatrix matrix, EigenRange range)
   const std::int64_t n = matrix.layout().rows;
   auto whole = gathered_triangle(matrix);
   matrix = {};
-  const bool first = all.rank() == 0;
   LocalEigenpairs pairs;
   {
     const WatchedCall watched("one rank's eigenproblem", 8 * n * n,
                               1e-8 * std::pow(static_cast<double>(n), 3));
     on_first_with_all_threads(all, [&] { pairs = lapack_eigen(std::exchange(whole, {}), range); });
   }
-  const std::int64_t found = lapack_pairs(n, range);
-  const auto values = first ? pairs.values : torch::zeros({found}, torch::kFloat64);
-  const BlockCyclicLayout layout{n, found, n, found, grid};
-  return {values, first ? DistributedMatrix(layout, pairs.vectors)
-                        : DistributedMatrix::zeros(layout, torch::kFloat64)};
+  return on_first(pairs, lapack_pairs(n, range), n, grid);
+}
+
+LocalEigenpairs cusolver_eigen(const torch::Tensor& matrix) {
+  try {
+    const auto [values, vectors] = torch::linalg_eigh(matrix, "L");
+    return {values, vectors};
+  } catch (const c10::Error& error) {
+    throw NumericalError("an eigenproblem of size " + std::to_string(matrix.size(0)) +
+                         " failed on the device: " + error.what_without_backtrace());
+  }
+}
+
+DistributedEigenpairs device_eigen(DistributedMatrix matrix, EigenRange range,
+                                   const Placement& placement) {
+  const auto grid = matrix.layout().grid;
+  const std::int64_t n = matrix.layout().rows;
+  const std::int64_t found = range.kind == EigenRange::Kind::kLargest ? range.count : n;
+  auto whole = gathered_triangle(matrix);
+  matrix = {};
+  LocalEigenpairs pairs;
+  {
+    const WatchedCall watched("one rank's eigenproblem", 8 * n * n,
+                              1e-10 * std::pow(static_cast<double>(n), 3));
+    on_first_rank(grid->all(), [&] {
+      const auto there =
+          cusolver_eigen(placement.to_device(std::exchange(whole, {}), kEigenproblems));
+      const auto columns = there.vectors.narrow(1, n - found, found).t().contiguous();
+      pairs = {placement.to_host(there.values.narrow(0, n - found, found), kEigenproblems),
+               placement.to_host(columns, kEigenproblems).t()};
+    });
+  }
+  return on_first(pairs, found, n, grid);
 }
 
 }  // namespace eigenscale

@@ -41,8 +41,14 @@ double share_of(EigenRange range, std::int64_t n) {
 }
 
 /// [collective]
-EigenSolver choose(const BlockCyclicLayout& layout, EigenRange range, bool one_rank) {
-  if (one_rank && first_rank_solves(layout.rows, range, layout.grid->all())) {
+EigenSolver choose(const BlockCyclicLayout& layout, EigenRange range, const EigenOptions& options) {
+  if (options.placement && device_solves(layout.rows, *options.placement)) {
+    return EigenSolver::kDevice;
+  }
+  if (layout.grid->all().size() == 1) {
+    return EigenSolver::kLapack;
+  }
+  if (options.one_rank && first_rank_solves(layout.rows, range, layout.grid->all())) {
     return EigenSolver::kLapack;
   }
   const auto n = static_cast<double>(layout.rows);
@@ -129,11 +135,19 @@ Pairs solve_elpa(DistributedMatrix matrix, EigenRange range, bool two_stage) {
   }
 }
 
+/// Whether the first rank gets the matrix whole.
+bool on_one_rank(EigenSolver solver) {
+  return solver == EigenSolver::kLapack || solver == EigenSolver::kDevice;
+}
+
 Pairs as_parts(const DistributedEigenpairs& pairs) { return {pairs.values, {pairs.vectors}}; }
 
 /// The pairs of the matrix, which is destroyed but by LAPACK, on its first rank.
-Pairs solve(DistributedMatrix matrix, EigenRange range, EigenSolver solver) {
+Pairs solve(DistributedMatrix matrix, EigenRange range, EigenSolver solver,
+            const EigenOptions& options) {
   switch (solver) {
+    case EigenSolver::kDevice:
+      return as_parts(device_eigen(std::move(matrix), range, options.placement.value()));
     case EigenSolver::kLapack:
       return as_parts(one_rank_eigen(std::move(matrix), range));
     case EigenSolver::kElpaOneStage:
@@ -200,7 +214,7 @@ struct Prepared {
 Prepared prepared(const DistributedMatrix& matrix, EigenSolver solver) {
   const auto& layout = matrix.layout();
   const Communicator& all = layout.grid->all();
-  const bool alone = solver == EigenSolver::kLapack;
+  const bool alone = on_one_rank(solver);
   Prepared result{matrix, 0};
   if (alone) {
     result.largest = largest_magnitude(matrix.local());
@@ -219,13 +233,13 @@ Prepared prepared(const DistributedMatrix& matrix, EigenSolver solver) {
 
 /// [collective] The same of a matrix of several ranks, or by other solvers.
 void solve_together(EigenDecomposition& result, const DistributedMatrix& matrix, EigenRange range,
-                    EigenSolver solver) {
+                    EigenSolver solver, const EigenOptions& options) {
   const auto& layout = matrix.layout();
   const Communicator& all = layout.grid->all();
   const RowPartition partition(layout.rows, all.size());
   auto [own, largest] = prepared(matrix, solver);
   const double factor = power_of_two_for(largest);
-  const auto pairs = solve(scaled(std::move(own), factor), range, solver);
+  const auto pairs = solve(scaled(std::move(own), factor), range, solver, options);
   std::vector<torch::Tensor> extremes;
   for (const auto& vectors : pairs.vectors) {
     extremes.push_back(own_column_extremes(vectors));
@@ -257,6 +271,8 @@ std::string name_of(EigenSolver solver) {
       return "ELPA one-stage";
     case EigenSolver::kElpaTwoStage:
       return "ELPA two-stage";
+    case EigenSolver::kDevice:
+      return "cuSOLVER";
     default:
       return "automatic";
   }
@@ -291,22 +307,6 @@ void verify(const DistributedMatrix& matrix, EigenDecomposition& result) {
   }
 }
 
-/// The largest pairs of a matrix on a device by libtorch, which calls cuSOLVER.
-EigenDecomposition cusolver_eigen(const torch::Tensor& matrix, std::int64_t count) {
-  const std::int64_t n = matrix.size(0);
-  EigenDecomposition result;
-  try {
-    const auto [values, vectors] = torch::linalg_eigh(matrix, "L");
-    result.values = values.flip(0).narrow(0, 0, count).contiguous();
-    result.vectors = vectors.flip(1).narrow(1, 0, count).contiguous();
-  } catch (const c10::Error& error) {
-    throw NumericalError("an eigenproblem of size " + std::to_string(n) +
-                         " failed on the device: " + error.what_without_backtrace());
-  }
-  result.solver = "cuSOLVER, n = " + std::to_string(n);
-  return result;
-}
-
 }  // namespace
 
 EigenDecomposition symmetric_eigen(const torch::Tensor& matrix, std::int64_t leading) {
@@ -315,17 +315,20 @@ EigenDecomposition symmetric_eigen(const torch::Tensor& matrix, std::int64_t lea
   if (lies_on_device(matrix)) {
     const auto device = device_holding(matrix);
     if (n < kSmallestOnDevice) {
-      auto result = symmetric_eigen(on_host(matrix, "eigenproblems"), leading);
-      result.values = moved_to(result.values, device, "eigenproblems");
-      result.vectors = moved_to(result.vectors, device, "eigenproblems");
+      auto result = symmetric_eigen(on_host(matrix, kEigenproblems), leading);
+      result.values = moved_to(result.values, device, kEigenproblems);
+      result.vectors = moved_to(result.vectors, device, kEigenproblems);
       return result;
     }
     // The largest magnitude is not finite where any entry is not.
-    const double largest = number_of(matrix.abs().max(), "eigenproblems").toDouble();
+    const double largest = number_of(matrix.abs().max(), kEigenproblems).toDouble();
     require_finite(largest, n, false);
     const double factor = power_of_two_for(largest);
-    auto result = cusolver_eigen(matrix * factor, count);
-    result.values.div_(factor);
+    const auto pairs = cusolver_eigen(matrix * factor);
+    EigenDecomposition result;
+    result.values = pairs.values.flip(0).narrow(0, 0, count).div(factor);
+    result.vectors = pairs.vectors.flip(1).narrow(1, 0, count).contiguous();
+    result.solver = name_of(EigenSolver::kDevice) + ", n = " + std::to_string(n);
     const auto extremes = torch::stack({result.vectors.amax(0), -result.vectors.amin(0)});
     result.vectors.mul_(signs_by(extremes));
     return result;
@@ -350,21 +353,17 @@ EigenDecomposition symmetric_eigen(const DistributedMatrix& matrix, EigenRange r
     throw std::invalid_argument("an eigenproblem without eigenvalues");
   }
   const auto layout = square_blocks(matrix.layout());
-  EigenSolver solver = options.solver;
-  if (solver == EigenSolver::kAutomatic && all.size() == 1) {
-    solver = EigenSolver::kLapack;
-  }
+  const EigenSolver solver =
+      options.solver == EigenSolver::kAutomatic ? choose(layout, range, options) : options.solver;
   EigenDecomposition result;
   if (solver == EigenSolver::kLapack && all.size() == 1) {
     solve_here(result, matrix.local(), range, true);
   } else {
-    if (solver == EigenSolver::kAutomatic) {
-      solver = choose(layout, range, options.one_rank);
-    }
-    const bool as_it_lies = solver == EigenSolver::kLapack || layout == matrix.layout();
-    solve_together(result, as_it_lies ? matrix : redistribute(matrix, layout), range, solver);
+    const bool as_it_lies = on_one_rank(solver) || layout == matrix.layout();
+    solve_together(result, as_it_lies ? matrix : redistribute(matrix, layout), range, solver,
+                   options);
   }
-  const bool alone = solver == EigenSolver::kLapack && all.size() > 1;
+  const bool alone = on_one_rank(solver) && all.size() > 1;
   result.solver = name_of(solver) + (alone ? " on one rank" : "") + ", n = " + std::to_string(n) +
                   ", " + std::to_string(result.values.size(0)) + " vectors, grid " +
                   std::to_string(layout.grid->rows()) + "x" +

@@ -3,9 +3,11 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "eigenscale/comm/placement.h"
 #include "eigenscale/linalg/distributed_matrix.h"
 
 namespace eigenscale {
@@ -24,7 +26,7 @@ struct EigenRange {
   }
 };
 
-enum class EigenSolver { kAutomatic, kLapack, kScalapack, kElpaOneStage, kElpaTwoStage };
+enum class EigenSolver { kAutomatic, kLapack, kScalapack, kElpaOneStage, kElpaTwoStage, kDevice };
 
 struct EigenOptions {
   EigenSolver solver = EigenSolver::kAutomatic;
@@ -32,6 +34,9 @@ struct EigenOptions {
   /// and the matrix small enough (linalg/eigen_backends.h): it then holds all of the matrix, which
   /// not everyone who asks has promised memory for.
   bool one_rank = false;
+  /// Where it is on a device, the first rank may solve it there (the same file says which size); it
+  /// then holds all of the matrix on its host, too.
+  std::optional<Placement> placement = std::nullopt;
   /// Also compute `residual` and `orthogonality`: two more products.
   bool verify = false;
 };
@@ -50,10 +55,11 @@ struct EigenDecomposition {
 };
 
 /// [collective] The one door to dense symmetric eigenproblems: picks LAPACK (one rank, or one of
-/// two where that is allowed), ELPA's one- or two-stage solver or ScaLAPACK's pdsyevd by size,
-/// share of vectors wanted and grid. `matrix` is double, n x n, both triangles filled, any layout;
-/// it is left intact. Spectral work is in double. Throws, on all ranks: NumericalError for entries
-/// that are not finite or no convergence; OptionError when this build or grid cannot solve it.
+/// two where that is allowed), cuSOLVER (where that is), ELPA's one- or two-stage solver or
+/// ScaLAPACK's pdsyevd by size, share of vectors wanted and grid. `matrix` is double, n x n, both
+/// triangles filled, any layout; it is left intact. Spectral work is in double. Throws, on all
+/// ranks: NumericalError for entries that are not finite or no convergence; OptionError when this
+/// build or grid cannot solve it.
 EigenDecomposition symmetric_eigen(const DistributedMatrix& matrix, EigenRange range,
                                    const EigenOptions& options = {});
 
@@ -64,6 +70,9 @@ bool first_rank_solves(std::int64_t n, EigenRange range, const Communicator& all
 /// From this size on the eigenproblem of a tensor on a device is solved there; a smaller one is
 /// faster through the host's memory (docs/gpu.md has the measurement).
 constexpr std::int64_t kSmallestOnDevice = 160;
+
+/// What crosses between host and device for it is counted under this name.
+constexpr const char* kEigenproblems = "eigenproblems";
 
 /// [local] The `leading` largest pairs (below 0: all) of an n x n symmetric double tensor on this
 /// rank alone: by LAPACK, or by cuSOLVER where it lies on a device. The result lies where the

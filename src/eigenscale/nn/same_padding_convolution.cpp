@@ -17,11 +17,15 @@ using WithoutAutograd = at::AutoDispatchBelowADInplaceOrView;
 torch::Tensor as_column(const torch::Tensor& bias) { return bias.view({-1, 1}); }
 
 // Sums over samples and pixels, n in the ten thousands, are formed in double; columns are converted
-// in pieces that stay in cache.
-constexpr std::int64_t kValuesInCache = 262144;
+// in pieces that stay in cache, or, on a device, whose every call costs as much as such a piece, in
+// pieces of a quarter of a gigabyte.
+constexpr std::int64_t kValuesInCache = 1 << 18;
+constexpr std::int64_t kValuesOnDevice = 1 << 25;
 
-std::int64_t piece_width(std::int64_t rows, std::int64_t columns) {
-  return std::clamp<std::int64_t>(kValuesInCache / rows, 64, std::max<std::int64_t>(64, columns));
+/// Of pieces of so many rows of matrices as wide as `matrix`, where that is.
+std::int64_t piece_width(std::int64_t rows, const torch::Tensor& matrix) {
+  const std::int64_t values = matrix.is_cpu() ? kValuesInCache : kValuesOnDevice;
+  return std::clamp<std::int64_t>(values / rows, 64, std::max<std::int64_t>(64, matrix.size(1)));
 }
 
 /// Columns first .. first + count of a float or double matrix in `buffer`, contiguous double.
@@ -36,7 +40,7 @@ torch::Tensor product_with_transpose(const torch::Tensor& left, const torch::Ten
   // For few rows M matrix-vector products are faster than OpenBLAS's matrix product.
   constexpr std::int64_t kFewRows = 4;
   const std::int64_t rows = left.size(0);
-  const std::int64_t width = piece_width(rows + right.size(0), left.size(1));
+  const std::int64_t width = piece_width(rows + right.size(0), left);
   const auto wide = left.options().dtype(torch::kFloat64);
   auto product = torch::zeros({rows, right.size(0)}, wide);
   const auto left_buffer = torch::empty({rows * width}, wide);
@@ -45,7 +49,7 @@ torch::Tensor product_with_transpose(const torch::Tensor& left, const torch::Ten
     const std::int64_t count = std::min(width, left.size(1) - first);
     const auto a = converted(left, first, count, left_buffer);
     const auto b = converted(right, first, count, right_buffer);
-    if (rows > kFewRows) {
+    if (rows > kFewRows || !left.is_cpu()) {
       product.addmm_(a, b.t());
       continue;
     }
@@ -58,7 +62,7 @@ torch::Tensor product_with_transpose(const torch::Tensor& left, const torch::Ten
 
 /// Double.
 torch::Tensor row_sums(const torch::Tensor& values) {
-  const std::int64_t width = piece_width(values.size(0), values.size(1));
+  const std::int64_t width = piece_width(values.size(0), values);
   const auto wide = values.options().dtype(torch::kFloat64);
   auto sums = torch::zeros({values.size(0)}, wide);
   const auto buffer = torch::empty({values.size(0) * width}, wide);

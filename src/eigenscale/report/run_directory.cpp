@@ -10,6 +10,7 @@
 #include "eigenscale/comm/blas_kernels.h"
 #include "eigenscale/comm/environment.h"
 #include "eigenscale/comm/gather_texts.h"
+#include "eigenscale/comm/threads.h"
 #include "eigenscale/comm/watchdog.h"
 #include "eigenscale/core/atomic_file.h"
 #include "eigenscale/core/errors.h"
@@ -142,6 +143,7 @@ void RunDirectory::write_setting(const std::string& program, const std::string& 
   const auto ranks = gather_json(communicator_, {{"rank", communicator_.rank()},
                                                  {"host", Environment::host_name()},
                                                  {"threads", torch::get_num_threads()},
+                                                 {"idle_threads", idle_threads()},
                                                  {"blas_kernels", blas_kernels()},
                                                  {"process", ::getpid()}});
   const nlohmann::json environment = {

@@ -159,7 +159,7 @@ WhiteningFit fit_exact(const Placement& placement, const RowStream& stream,
   const auto covariance = settled_covariance(placement, stream, mean, grid, options, events, fit);
   options.epsilon = fit.epsilon;
   events.phase("eigenproblem");
-  fit.transform = whitening_transform(covariance, options);
+  fit.transform = whitening_transform(covariance, options, placement);
   fit.covariance_rounding /= std::max(fit.transform.eigenvalues[0].item<double>(), 1e-300);
   fit.product = product_type(fit.transform.eigenvalues, fit.epsilon, type);
   fit.map = dense_map(placement, fit.transform.matrix, options.method == WhiteningMethod::kZca,

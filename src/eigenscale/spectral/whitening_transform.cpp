@@ -47,12 +47,14 @@ EigenRange wanted_pairs(const WhiteningOptions& options, std::int64_t features) 
 }
 
 WhiteningTransform whitening_transform(const DistributedMatrix& covariance,
-                                       const WhiteningOptions& options) {
+                                       const WhiteningOptions& options,
+                                       const std::optional<Placement>& placement) {
   const std::int64_t features = covariance.layout().rows;
   const std::int64_t kept =
       options.components > 0 ? std::min(options.components, features) : features;
-  auto eigen = symmetric_eigen(covariance, wanted_pairs(options, features),
-                               {.one_rank = true, .verify = options.verify});
+  auto eigen =
+      symmetric_eigen(covariance, wanted_pairs(options, features),
+                      {.one_rank = true, .placement = placement, .verify = options.verify});
   WhiteningTransform result;
   result.eigenvalues = eigen.values.clamp_min(0);
   result.solver = eigen.solver;

@@ -45,10 +45,11 @@ void require_variance(const torch::Tensor& eigenvalues, std::int64_t features,
 /// [local] The eigenpairs of a covariance that the transform is made of.
 EigenRange wanted_pairs(const WhiteningOptions& options, std::int64_t features);
 
-/// [collective] `covariance` is D x D, double, in any layout. InputError as
-/// `require_variance`.
+/// [collective] `covariance` is D x D, double, in any layout, on the host; where `placement` is on
+/// a device, the eigenproblem may be solved there. InputError as `require_variance`.
 WhiteningTransform whitening_transform(const DistributedMatrix& covariance,
-                                       const WhiteningOptions& options);
+                                       const WhiteningOptions& options,
+                                       const std::optional<Placement>& placement = std::nullopt);
 
 /// [collective] What the covariance of whitened samples is meant to be, double, in square blocks on
 /// the transform's grid: V diag(l / (l + e)) V^T, D x D, for zca; diag(l / (l + e)), k x k, for
