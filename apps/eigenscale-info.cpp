@@ -7,6 +7,7 @@
 #include "eigenscale/comm/device.h"
 #include "eigenscale/comm/device_runtime.h"
 #include "eigenscale/comm/environment.h"
+#include "eigenscale/comm/thread_team.h"
 #include "eigenscale/comm/threads.h"
 #include "eigenscale/compress/onnx_export.h"
 #include "eigenscale/core/memory.h"
@@ -75,6 +76,7 @@ std::string info(const Communicator& world) {
   line("OpenBLAS kernels", described_kernels());
   line("threads per rank", std::to_string(torch::get_num_threads()));
   line("idle threads", idle_threads().empty() ? "as OpenMP has them" : idle_threads());
+  line("OpenMP places", std::to_string(processors_of_places().size()));
   line("memory available", std::to_string(available_memory_bytes() / 1048576) + " MiB");
   return text;
 }

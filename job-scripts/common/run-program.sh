@@ -145,6 +145,7 @@ choose_launcher() {
 
   export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$threads}
   export OPENBLAS_NUM_THREADS=${OPENBLAS_NUM_THREADS:-$OMP_NUM_THREADS}
+  export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive} # or programs would start twice to get it
   if [[ $ranks_are_bound == yes ]]; then
     export OMP_PLACES=${OMP_PLACES:-cores} OMP_PROC_BIND=${OMP_PROC_BIND:-close}
   else

@@ -3,6 +3,7 @@ is refused by name. The one test of the programs that runs without the optional 
 
 import json
 import os
+import unittest.mock
 
 import program
 import training
@@ -34,6 +35,16 @@ class EveryProgram(training.TrainingTest):
                 self.assertIn("--version", self.call(name, "--help").output)
                 self.assertIn(f"eigenscale-{name} ", self.call(name, "--version").output)
 
+    def info(self, variables, launcher=True, ranks=2):
+        """Lines of eigenscale-info where nothing but `variables` says what threads do."""
+        mine = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_PLACES", "OMP_PROC_BIND")
+        with unittest.mock.patch.dict(os.environ):
+            for name in mine:
+                os.environ.pop(name, None)
+            run = program.run("eigenscale-info", ranks=ranks, environment=variables, launcher=launcher)
+        self.assertEqual(run.code, 0, run.errors)
+        return run.output
+
     def test_idle_threads_sleep_unless_the_user_says_how_they_wait(self):
         for variables, expected in (({"OMP_NUM_THREADS": "2"}, "OMP_WAIT_POLICY=passive"),
                                     ({"OMP_NUM_THREADS": "1"}, "as OpenMP has them"),
@@ -43,12 +54,22 @@ class EveryProgram(training.TrainingTest):
                                      "GOMP_SPINCOUNT=100")):
             # What the launcher says must outlive the second start.
             for launcher, ranks in ((True, 2), (False, 1)):
-                run = program.run("eigenscale-info", ranks=ranks, environment=variables,
-                                  launcher=launcher)
-                self.assertEqual(run.code, 0, run.errors)
+                output = self.info(variables, launcher, ranks)
                 for name, value in (("idle threads", expected), ("ranks", ranks),
                                     ("threads per rank", variables["OMP_NUM_THREADS"])):
-                    self.assertIn(f"  {name:22}{value}\n", run.output)
+                    self.assertIn(f"  {name:22}{value}\n", output)
+
+    def test_a_second_start_leaves_threads_where_they_may_be(self):
+        # OpenMP binds the first thread to the first of its places before main; the second start is to
+        # see all of them, as one start does.
+        if len(os.sched_getaffinity(0)) < 2:
+            self.skipTest("needs two processors")
+        pinned = {"OMP_NUM_THREADS": "2", "OMP_PLACES": "threads", "OMP_PROC_BIND": "close"}
+        once = self.info({**pinned, "OMP_WAIT_POLICY": "passive"}, ranks=1)
+        again = self.info(pinned, ranks=1)
+        places = [line for line in once.splitlines() if "OpenMP places" in line]
+        self.assertGreater(int(places[0].split()[-1]), 1)
+        self.assertIn(places[0] + "\n", again)
 
     def test_a_program_that_starts_again_has_its_arguments(self):
         folder = self.path("two words")

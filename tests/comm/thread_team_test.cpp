@@ -16,8 +16,11 @@ namespace {
 
 class ThreadTeam : public testing::TestWithParam<int> {
  protected:
-  ThreadTeam() { set_team_threads(GetParam()); }
-  ~ThreadTeam() override { set_team_threads(1); }
+  ThreadTeam() { torch::set_num_threads(GetParam()); }
+  ~ThreadTeam() override { torch::set_num_threads(before_); }
+
+ private:
+  int before_ = torch::get_num_threads();
 };
 
 TEST_P(ThreadTeam, DoesEveryNumberOnce) {
@@ -67,17 +70,23 @@ TEST_P(ThreadTeam, ThrowsWhatTheSmallestNumberThrew) {
   }
 }
 
-TEST_P(ThreadTeam, LoopsOfTorchStayOnTheirThread) {
+TEST_P(ThreadTeam, HasNoTeamsWithin) {
   std::atomic<int> elsewhere = 0;
-  in_team(GetParam(), [&](std::int64_t) {
+  in_team(GetParam() + 1, [&](std::int64_t) {
     const auto self = std::this_thread::get_id();
+    EXPECT_TRUE(GetParam() == 1 || at::in_parallel_region());  // so that torch knows
     in_team(8, [&](std::int64_t) { elsewhere += std::this_thread::get_id() != self ? 1 : 0; });
-    if (GetParam() > 1) {
-      elsewhere += at::in_parallel_region() ? 0 : 1;
-    }
   });
-  // A team of one is none: what it calls may have a team of its own.
   EXPECT_EQ(elsewhere, 0);
+}
+
+TEST_P(ThreadTeam, HasAsManyThreadsAsTorchHasInTheThreadThatCalls) {
+  EXPECT_EQ(team_threads(), GetParam());
+  std::thread([] {
+    torch::set_num_threads(1);  // as readers beside the main thread do
+    EXPECT_EQ(team_threads(), 1);
+  }).join();
+  EXPECT_EQ(team_threads(), GetParam());
 }
 
 INSTANTIATE_TEST_SUITE_P(Threads, ThreadTeam, testing::Values(1, 2, 5));

@@ -3,7 +3,6 @@
 #include <limits>
 
 #include "data/test_files.h"
-#include "eigenscale/comm/thread_team.h"
 #include "eigenscale/data/concatenated_source.h"
 #include "eigenscale/data/label_names.h"
 #include "eigenscale/data/labelled_samples.h"
@@ -77,25 +76,35 @@ TEST_F(Loading, ChunksJoinWithoutSeams) {
 }
 
 TEST_F(Loading, ThreadsOfARankReadPartsOfAPiece) {
-  // More than two parts of a read, and of the look at its values; neither ends with its part.
-  const std::int64_t count = (std::int64_t{1} << 21) + 12345;
+  // Nine megabytes: several parts of a read, two of the look at its values, neither a whole one
+  // last.
+  const std::int64_t count = (std::int64_t{1} << 21) + 200000;
   const auto values = torch::arange(count, torch::kFloat32).mul_(0.5);
-  const auto bytes_of = [&](const torch::Tensor& rows) {
-    return npy_bytes(npy_dictionary("<f4", "(" + std::to_string(count) + ", 1)"),
-                     std::string(static_cast<const char*>(rows.data_ptr()), rows.nbytes()));
+  const auto put_values = [&](const torch::Tensor& rows) {
+    return put(npy_bytes(npy_dictionary("<f4", "(" + std::to_string(count) + ", 1)"),
+                         std::string(static_cast<const char*>(rows.data_ptr()), rows.nbytes())));
   };
-  const std::string path = put(bytes_of(values));
-  auto bad = values.clone();
-  bad[count - 7] = kNaN;
-  const std::string bad_path = put(bytes_of(bad));
+  const std::string path = put_values(values);
+  const int before = torch::get_num_threads();
   for (const int threads : {1, 3}) {
-    set_team_threads(threads);
+    torch::set_num_threads(threads);
     const NpySource source(path);
     EXPECT_TRUE(torch::equal(read_samples(source, {3, count}, torch::kFloat32, 1, false).view({-1}),
                              values.narrow(0, 3, count - 3)));
-    EXPECT_THAT(sample_error(bad_path), HasSubstr("row " + std::to_string(count - 7)));
+    for (const std::int64_t place : {std::int64_t{5}, count - 7}) {
+      auto bad = values.clone();
+      bad[place] = kNaN;
+      const NpySource of_bad(put_values(bad));
+      try {
+        read_samples(of_bad, {0, count}, torch::kFloat32, 1, false);
+        ADD_FAILURE() << "a value that is not finite was read";
+      } catch (const InputError& error) {
+        EXPECT_THAT(error.what(),
+                    HasSubstr("row " + std::to_string(place) + ", element (0) is nan"));
+      }
+    }
   }
-  set_team_threads(1);
+  torch::set_num_threads(before);
 }
 
 TEST_F(Loading, ScalesOnlyWhenAsked) {

@@ -18,6 +18,8 @@ namespace {
 
 // Below it a loop over rows beats sorting them and calling BLAS for each cluster.
 constexpr std::int64_t kFewFeatures = 24;
+// Features of an eigenproblem that several threads solve sooner than one.
+constexpr std::int64_t kLargeForThreads = 512;
 // Rows of one product in single precision: its rounding grows with them.
 constexpr std::int64_t kSummedRows = 4096;
 
@@ -204,9 +206,7 @@ SubspaceSums::Directions SubspaceSums::directions(const Communicator& communicat
           const auto labels = torch::cat(kept_labels_);
           kept = sort_by_label(torch::cat(kept_rows_), labels.data_ptr<std::int64_t>(), clusters_);
         }
-        // A thread for each cluster: small eigenproblems gain nothing from more.
-        const BorrowedThreads one(1);
-        in_team(own.size(), [&](std::int64_t number) {
+        const auto find = [&](std::int64_t number) {
           const std::int64_t k = own.begin + number;
           auto row = packed[number];
           auto basis = row.narrow(0, 0, features_ * columns).view({features_, columns});
@@ -226,7 +226,16 @@ SubspaceSums::Directions SubspaceSums::directions(const Communicator& communicat
             basis.copy_(eigen.vectors.narrow(1, 0, columns));
             spectrum.copy_(eigen.values.clamp_min(0));
           }
-        });
+        };
+        // A thread for each cluster, unless a few large ones would leave threads without work.
+        if (own.size() < team_threads() && features_ >= kLargeForThreads) {
+          for (std::int64_t number = 0; number < own.size(); ++number) {
+            find(number);
+          }
+        } else {
+          const BorrowedThreads one(1);
+          in_team(own.size(), find);
+        }
       },
       ExitCode::kNumerical);
   auto all = torch::empty({clusters_, packed.size(1)}, torch::kFloat64);

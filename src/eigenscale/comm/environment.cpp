@@ -116,7 +116,6 @@ std::string Environment::host_name() {
 int run_program(
     int argc, char** argv,
     const std::function<int(const Communicator& world, int argc, char** argv)>& program) {
-  let_idle_threads_sleep(argv);
   choose_blas_kernels();
   std::optional<Environment> environment;
   const auto end = [&](const std::string& message, ExitCode code, bool agreed) {

@@ -35,8 +35,8 @@ class Environment {
   std::unique_ptr<Communicator> world_;
 };
 
-/// What every program's main returns: lets idle threads sleep (comm/threads.h), chooses OpenBLAS's
-/// kernels (comm/blas_kernels.h), runs `program` in an Environment and turns errors into the
+/// What a main returns: chooses OpenBLAS's kernels (comm/blas_kernels.h), runs `program` in an
+/// Environment and turns errors into the
 /// documented exit codes, those of the Environment itself, too. An agreed error is printed once and
 /// all ranks return its code; any other is printed with rank and host, and MPI_Abort ends all ranks
 /// with its code.

@@ -1,18 +1,15 @@
 #include "eigenscale/comm/thread_team.h"
 
+#include <omp.h>
+
 #include <algorithm>
-#include <atomic>
 #include <exception>
 #include <mutex>
 
 namespace eigenscale {
-namespace {
 
-std::atomic<int> team_threads = 1;
-
-}  // namespace
-
-void set_team_threads(int threads) { team_threads = std::max(1, threads); }
+// OpenMP's threads are torch's, too: loops of torch in `work` know that they are in one.
+int team_threads() { return omp_get_max_threads(); }
 
 void in_team(std::int64_t count, const std::function<void(std::int64_t)>& work) {
   std::mutex mutex;
@@ -29,8 +26,7 @@ void in_team(std::int64_t count, const std::function<void(std::int64_t)>& work) 
       }
     }
   };
-  const int threads = static_cast<int>(std::clamp<std::int64_t>(count, 1, team_threads));
-  // OpenMP's, which are torch's, too: loops of torch in `work` know that they are in one.
+  const int threads = static_cast<int>(std::clamp<std::int64_t>(count, 1, team_threads()));
 #pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
   for (std::int64_t number = 0; number < count; ++number) {
     guarded(number);
@@ -38,6 +34,16 @@ void in_team(std::int64_t count, const std::function<void(std::int64_t)>& work) 
   if (failure) {
     std::rethrow_exception(failure);
   }
+}
+
+std::vector<int> processors_of_places() {
+  std::vector<int> processors;
+  for (int place = 0; place < omp_get_num_places(); ++place) {
+    std::vector<int> own(omp_get_place_num_procs(place));
+    omp_get_place_proc_ids(place, own.data());
+    processors.insert(processors.end(), own.begin(), own.end());
+  }
+  return processors;
 }
 
 }  // namespace eigenscale

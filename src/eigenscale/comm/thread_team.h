@@ -2,16 +2,21 @@
 
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 namespace eigenscale {
 
-/// [local] Says how many threads a team has, one at first; share_cores does (comm/threads.h).
-void set_team_threads(int threads);
+/// [local] How many threads a team of the calling thread has: those that torch has in it.
+int team_threads();
 
-/// [local] Calls `work` with each number from 0 to `count` - 1 once, by the threads of this rank,
-/// and returns when all are done. Throws what the smallest of the numbers that failed threw. Within
-/// `work` loops of torch have one thread; so must OpenBLAS have (BorrowedThreads) if it is called
-/// there.
+/// [local] Calls `work` with each number from 0 to `count` - 1 once, by a team of the calling
+/// thread, and returns when all are done. Throws what the smallest of the numbers that failed
+/// threw. Within `work` loops of torch have one thread; so must OpenBLAS have (BorrowedThreads) if
+/// it is called there.
 void in_team(std::int64_t count, const std::function<void(std::int64_t)>& work);
+
+/// [local] The processors among which OpenMP places its threads, as OMP_PLACES and OMP_PROC_BIND
+/// say; empty where it leaves that to the system.
+std::vector<int> processors_of_places();
 
 }  // namespace eigenscale

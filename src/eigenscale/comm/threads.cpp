@@ -11,9 +11,11 @@
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <system_error>
 #include <thread>
+#include <vector>
 
 #include "eigenscale/comm/agreement.h"
 #include "eigenscale/comm/memory_check.h"
@@ -67,6 +69,31 @@ int threads_for(int ranks_on_host) {
   return std::max(1, std::min(bound_processors(), allowed / ranks_on_host));
 }
 
+/// The arguments of this process, whatever main has made of them since.
+std::vector<std::string> own_arguments() {
+  std::ifstream file("/proc/self/cmdline", std::ios::binary);
+  std::vector<std::string> arguments;
+  for (std::string argument; std::getline(file, argument, '\0');) {
+    arguments.push_back(argument);
+  }
+  return arguments;
+}
+
+/// OpenMP has bound this thread to the first of its places; what starts next is to see them all.
+void bind_to(const std::vector<int>& processors) {
+  if (processors.empty()) {
+    return;
+  }
+  const int count = 1 + *std::ranges::max_element(processors);
+  const std::unique_ptr<cpu_set_t, void (*)(cpu_set_t*)> mask(
+      CPU_ALLOC(count), [](cpu_set_t* set) { CPU_FREE(set); });
+  CPU_ZERO_S(CPU_ALLOC_SIZE(count), mask.get());
+  for (const int processor : processors) {
+    CPU_SET_S(processor, CPU_ALLOC_SIZE(count), mask.get());
+  }
+  ::sched_setaffinity(0, CPU_ALLOC_SIZE(count), mask.get());
+}
+
 /// torch does not pass its number on to OpenBLAS, which is there under any of several names.
 void set_blas_threads(int threads) {
   using SetThreads = void (*)(int);
@@ -93,7 +120,7 @@ std::string idle_threads() {
   return "";
 }
 
-void let_idle_threads_sleep(char** arguments) {
+void let_idle_threads_sleep() {
   if (!idle_threads().empty()) {
     return;
   }
@@ -103,18 +130,28 @@ void let_idle_threads_sleep(char** arguments) {
     return value == nullptr ? otherwise : std::max(1, std::atoi(value));
   };
   const int ranks = number("OMPI_COMM_WORLD_LOCAL_SIZE", number("MPI_LOCALNRANKS", 1));
+  const auto places = processors_of_places();
+  const int threads = places.empty() ? threads_for(ranks) : static_cast<int>(places.size());
   int initialized = 0;
   MPI_Initialized(&initialized);
-  if (number("OMP_NUM_THREADS", threads_for(ranks)) == 1 || initialized != 0) {
+  if (number("OMP_NUM_THREADS", threads) == 1 || initialized != 0) {
     return;
   }
-  ::setenv(kWaitPolicy, "passive", 1);
-  std::error_code none;
   // Not /proc/self/exe itself, which would be the program's name in ps.
+  std::error_code none;
   const auto program = std::filesystem::read_symlink("/proc/self/exe", none);
-  if (!none) {
-    ::execv(program.c_str(), arguments);
+  auto arguments = own_arguments();
+  if (none || arguments.empty() || program.filename().string().starts_with("ld-")) {
+    return;
   }
+  bind_to(places);
+  ::setenv(kWaitPolicy, "passive", 1);
+  std::vector<char*> pointers;
+  for (auto& argument : arguments) {
+    pointers.push_back(argument.data());
+  }
+  pointers.push_back(nullptr);
+  ::execv(program.c_str(), pointers.data());
   // A program that has been deleted cannot start again, and goes on as it is.
   ::unsetenv(kWaitPolicy);
 }
@@ -122,13 +159,11 @@ void let_idle_threads_sleep(char** arguments) {
 void share_cores(const Communicator& world) {
   const int ranks = ranks_on_this_host(world);
   if (std::getenv("OMP_NUM_THREADS") != nullptr) {
-    set_team_threads(torch::get_num_threads());
     return;
   }
   const int threads = threads_for(ranks);
   torch::set_num_threads(threads);
   set_blas_threads(threads);
-  set_team_threads(threads);
 }
 
 int threads_of_all(const Communicator& world) {

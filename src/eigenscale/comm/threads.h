@@ -10,13 +10,14 @@
 
 namespace eigenscale {
 
-/// [local] Before anything else in main: OpenMP's threads are to sleep as soon as they have nothing
-/// to do. By default they look for work for milliseconds, on the very cores where OpenBLAS's
-/// threads have begun (docs/performance.md, "Threads that wait"). libgomp reads OMP_WAIT_POLICY
-/// when it is loaded, so that the process starts its program once more with that variable and the
-/// same arguments, which takes half a second; it does not where the user has said how threads wait,
-/// the rank will have one thread, or MPI has been initialised.
-void let_idle_threads_sleep(char** arguments);
+/// [local] First in main: OpenMP's threads are to sleep as soon as they have nothing to do. By
+/// default they look for work for milliseconds, on the very cores where OpenBLAS's threads have
+/// begun (docs/performance.md, "Threads that wait"). libgomp reads OMP_WAIT_POLICY when it is
+/// loaded, so that the process starts its program once more with that variable and the same
+/// arguments, which takes half a second. What main had done before is lost, and done again. It does
+/// not where the user has said how threads wait, the rank is known to have one thread, MPI has been
+/// initialised, or the loader was called by its name.
+void let_idle_threads_sleep();
 
 /// [local] The variable that says how idle threads wait, such as "OMP_WAIT_POLICY=passive"; empty
 /// where none does.
@@ -24,7 +25,7 @@ std::string idle_threads();
 
 /// [collective] Shares the cores of each host among its ranks: torch and OpenBLAS get as many
 /// threads as a rank has cores (of those that its container may use), unless OMP_NUM_THREADS says
-/// otherwise. Both would take every core in every rank, and waiting threads spin.
+/// otherwise. Both would take every core in every rank.
 void share_cores(const Communicator& world);
 
 /// [collective] How many threads rank 0 may take while all others wait: those of all ranks

@@ -46,13 +46,13 @@ InputFile::~InputFile() {
 }
 
 void InputFile::read(std::int64_t offset, void* data, std::int64_t bytes) const {
-  // What a thread copies at once: where files are in the system's cache one fills half a gigabyte
-  // of new memory in a second.
-  constexpr std::int64_t kPart = std::int64_t{2} << 20;
+  // What a thread of several copies at once: where files are in the system's cache, one alone fills
+  // some gigabyte of new memory a second.
+  const std::int64_t most = std::int64_t{team_threads() > 1 ? 2 : 1024} << 20;
   require_unchanged();
-  in_team((bytes + kPart - 1) / kPart, [&](std::int64_t part) {
-    const std::int64_t first = part * kPart;
-    read_part(offset + first, static_cast<char*>(data) + first, std::min(kPart, bytes - first),
+  in_team((bytes + most - 1) / most, [&](std::int64_t part) {
+    const std::int64_t first = part * most;
+    read_part(offset + first, static_cast<char*>(data) + first, std::min(most, bytes - first),
               offset + bytes);
   });
   require_unchanged();  // or what was written meanwhile would be in the last read of all

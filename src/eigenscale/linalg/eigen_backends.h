@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <optional>
 
 #include "eigenscale/comm/placement.h"
 #include "eigenscale/linalg/distributed_matrix.h"
@@ -53,18 +54,19 @@ bool one_rank_can_solve(std::int64_t n, const Communicator& all);
 DistributedEigenpairs one_rank_eigen(DistributedMatrix matrix, EigenRange range);
 
 /// [local] libtorch's linalg_eigh, which is cuSOLVER for a matrix on a device: all pairs of a
-/// symmetric one, of which it reads the lower triangle. They lie where the matrix does. Throws
-/// NumericalError.
-LocalEigenpairs cusolver_eigen(const torch::Tensor& matrix);
+/// symmetric one, of which it reads the triangle "L" or "U". They lie where the matrix does. Throws
+/// NumericalError, but c10::OutOfMemoryError where the device's memory does not do.
+LocalEigenpairs cusolver_eigen(const torch::Tensor& matrix, const char* triangle = "L");
 
 /// [collective] Whether the first rank solves it on its device: n from `kSmallestOnDevice` to
 /// 8,192, for which its device needs some 4 GiB, and memory on its host as above.
 bool device_solves(std::int64_t n, const Placement& placement);
 
 /// [collective] cuSOLVER on the device of the first rank. `matrix` is on the host, and so are the
-/// pairs, at least those of `range`, on that rank alone, as above. Throws NumericalError, agreed.
-DistributedEigenpairs device_eigen(DistributedMatrix matrix, EigenRange range,
-                                   const Placement& placement);
+/// pairs, at least those of `range`, on that rank alone, as above; nothing, on all ranks, where the
+/// device's memory does not do. Throws NumericalError, agreed.
+std::optional<DistributedEigenpairs> device_eigen(const DistributedMatrix& matrix, EigenRange range,
+                                                  const Placement& placement);
 
 /// [collective] ScaLAPACK's pdsyevd: all pairs. `matrix` (square blocks) is destroyed. Throws
 /// NumericalError, agreed, and as below.

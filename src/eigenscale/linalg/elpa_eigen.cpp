@@ -145,4 +145,16 @@ DistributedEigenpairs elpa_eigen(DistributedMatrix, std::int64_t, bool) {
 }
 #endif
 
+std::vector<std::string> eigen_solvers() {
+  std::vector<std::string> solvers = {"LAPACK (OpenBLAS)"};
+#ifdef EIGENSCALE_HAVE_SCALAPACK
+  solvers.emplace_back("ScaLAPACK pdsyevd");
+#endif
+#ifdef EIGENSCALE_HAVE_ELPA
+  solvers.emplace_back("ELPA one-stage");
+  solvers.emplace_back("ELPA two-stage");
+#endif
+  return solvers;
+}
+
 }  // namespace eigenscale

@@ -7,6 +7,7 @@
 #include "eigenscale/comm/threads.h"
 #include "eigenscale/comm/watchdog.h"
 #include "eigenscale/core/errors.h"
+#include "eigenscale/core/log.h"
 #include "eigenscale/linalg/eigen_backends.h"
 #include "eigenscale/linalg/gathered_triangle.h"
 
@@ -74,34 +75,53 @@ DistributedEigenpairs one_rank_eigen(DistributedMatrix matrix, EigenRange range)
   return on_first(pairs, lapack_pairs(n, range), n, grid);
 }
 
-LocalEigenpairs cusolver_eigen(const torch::Tensor& matrix) {
+LocalEigenpairs cusolver_eigen(const torch::Tensor& matrix, const char* triangle) {
   try {
-    const auto [values, vectors] = torch::linalg_eigh(matrix, "L");
+    const auto [values, vectors] = torch::linalg_eigh(matrix, triangle);
     return {values, vectors};
+  } catch (const c10::OutOfMemoryError&) {
+    throw;
   } catch (const c10::Error& error) {
     throw NumericalError("an eigenproblem of size " + std::to_string(matrix.size(0)) +
                          " failed on the device: " + error.what_without_backtrace());
   }
 }
 
-DistributedEigenpairs device_eigen(DistributedMatrix matrix, EigenRange range,
-                                   const Placement& placement) {
+std::optional<DistributedEigenpairs> device_eigen(const DistributedMatrix& matrix, EigenRange range,
+                                                  const Placement& placement) {
   const auto grid = matrix.layout().grid;
+  const Communicator& all = grid->all();
   const std::int64_t n = matrix.layout().rows;
   const std::int64_t found = range.kind == EigenRange::Kind::kLargest ? range.count : n;
   auto whole = gathered_triangle(matrix);
-  matrix = {};
   LocalEigenpairs pairs;
+  std::string too_little;
   {
     const WatchedCall watched("one rank's eigenproblem", 8 * n * n,
                               1e-10 * std::pow(static_cast<double>(n), 3));
-    on_first_rank(grid->all(), [&] {
-      const auto there =
-          cusolver_eigen(placement.to_device(std::exchange(whole, {}), kEigenproblems));
-      const auto columns = there.vectors.narrow(1, n - found, found).t().contiguous();
-      pairs = {placement.to_host(there.values.narrow(0, n - found, found), kEigenproblems),
-               placement.to_host(columns, kEigenproblems).t()};
-    });
+    on_all_ranks(
+        all,
+        [&] {
+          if (all.rank() != 0) {
+            return;
+          }
+          try {
+            // By rows, as it travels, its lower triangle is the upper one.
+            const auto there = cusolver_eigen(
+                placement.to_device(std::exchange(whole, {}).t(), kEigenproblems), "U");
+            const auto columns = there.vectors.narrow(1, n - found, found).t().contiguous();
+            pairs = {placement.to_host(there.values.narrow(0, n - found, found), kEigenproblems),
+                     placement.to_host(columns, kEigenproblems).t()};
+          } catch (const c10::OutOfMemoryError& error) {
+            too_little = error.what_without_backtrace();
+          }
+        },
+        ExitCode::kNumerical);
+  }
+  if (all_reduce(all, std::int64_t{too_little.empty() ? 0 : 1}, ReduceOp::kMax) > 0) {
+    log_warning("an eigenproblem of size " + std::to_string(n) +
+                " does not fit on the device, and is solved on the host: " + too_little);
+    return std::nullopt;
   }
   return on_first(pairs, found, n, grid);
 }

@@ -142,12 +142,15 @@ bool on_one_rank(EigenSolver solver) {
 
 Pairs as_parts(const DistributedEigenpairs& pairs) { return {pairs.values, {pairs.vectors}}; }
 
-/// The pairs of the matrix, which is destroyed but by LAPACK, on its first rank.
-Pairs solve(DistributedMatrix matrix, EigenRange range, EigenSolver solver,
-            const EigenOptions& options) {
+/// The pairs of the matrix, which is destroyed but on one rank. Nothing where a device is too
+/// small.
+std::optional<Pairs> solve(DistributedMatrix matrix, EigenRange range, EigenSolver solver,
+                           const EigenOptions& options) {
   switch (solver) {
-    case EigenSolver::kDevice:
-      return as_parts(device_eigen(std::move(matrix), range, options.placement.value()));
+    case EigenSolver::kDevice: {
+      const auto pairs = device_eigen(matrix, range, *options.placement);
+      return pairs ? std::optional(as_parts(*pairs)) : std::nullopt;
+    }
     case EigenSolver::kLapack:
       return as_parts(one_rank_eigen(std::move(matrix), range));
     case EigenSolver::kElpaOneStage:
@@ -231,15 +234,20 @@ Prepared prepared(const DistributedMatrix& matrix, EigenSolver solver) {
   return result;
 }
 
-/// [collective] The same of a matrix of several ranks, or by other solvers.
-void solve_together(EigenDecomposition& result, const DistributedMatrix& matrix, EigenRange range,
+/// [collective] The same of a matrix of several ranks, or by other solvers. False where a device is
+/// too small.
+bool solve_together(EigenDecomposition& result, const DistributedMatrix& matrix, EigenRange range,
                     EigenSolver solver, const EigenOptions& options) {
   const auto& layout = matrix.layout();
   const Communicator& all = layout.grid->all();
   const RowPartition partition(layout.rows, all.size());
   auto [own, largest] = prepared(matrix, solver);
   const double factor = power_of_two_for(largest);
-  const auto pairs = solve(scaled(std::move(own), factor), range, solver, options);
+  const auto solved = solve(scaled(std::move(own), factor), range, solver, options);
+  if (!solved) {
+    return false;
+  }
+  const auto& pairs = *solved;
   std::vector<torch::Tensor> extremes;
   for (const auto& vectors : pairs.vectors) {
     extremes.push_back(own_column_extremes(vectors));
@@ -259,6 +267,7 @@ void solve_together(EigenDecomposition& result, const DistributedMatrix& matrix,
               result.vectors);
     first += count;
   }
+  return true;
 }
 
 std::string name_of(EigenSolver solver) {
@@ -353,15 +362,24 @@ EigenDecomposition symmetric_eigen(const DistributedMatrix& matrix, EigenRange r
     throw std::invalid_argument("an eigenproblem without eigenvalues");
   }
   const auto layout = square_blocks(matrix.layout());
-  const EigenSolver solver =
+  EigenSolver solver =
       options.solver == EigenSolver::kAutomatic ? choose(layout, range, options) : options.solver;
+  if (solver == EigenSolver::kDevice && !(options.placement && options.placement->on_device())) {
+    throw std::invalid_argument("an eigenproblem for a device that is not there");
+  }
   EigenDecomposition result;
-  if (solver == EigenSolver::kLapack && all.size() == 1) {
-    solve_here(result, matrix.local(), range, true);
-  } else {
+  const auto is_solved = [&] {
+    if (solver == EigenSolver::kLapack && all.size() == 1) {
+      solve_here(result, matrix.local(), range, true);
+      return true;
+    }
     const bool as_it_lies = on_one_rank(solver) || layout == matrix.layout();
-    solve_together(result, as_it_lies ? matrix : redistribute(matrix, layout), range, solver,
-                   options);
+    return solve_together(result, as_it_lies ? matrix : redistribute(matrix, layout), range, solver,
+                          options);
+  };
+  if (!is_solved()) {
+    solver = choose(layout, range, {.one_rank = options.one_rank});
+    is_solved();
   }
   const bool alone = on_one_rank(solver) && all.size() > 1;
   result.solver = name_of(solver) + (alone ? " on one rank" : "") + ", n = " + std::to_string(n) +
@@ -373,18 +391,6 @@ EigenDecomposition symmetric_eigen(const DistributedMatrix& matrix, EigenRange r
     verify(matrix, result);
   }
   return result;
-}
-
-std::vector<std::string> eigen_solvers() {
-  std::vector<std::string> solvers = {"LAPACK (OpenBLAS)"};
-#ifdef EIGENSCALE_HAVE_SCALAPACK
-  solvers.emplace_back("ScaLAPACK pdsyevd");
-#endif
-#ifdef EIGENSCALE_HAVE_ELPA
-  solvers.emplace_back("ELPA one-stage");
-  solvers.emplace_back("ELPA two-stage");
-#endif
-  return solvers;
 }
 
 }  // namespace eigenscale

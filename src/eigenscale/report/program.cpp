@@ -7,6 +7,7 @@
 #include "eigenscale/comm/agreement.h"
 #include "eigenscale/comm/device.h"
 #include "eigenscale/comm/environment.h"
+#include "eigenscale/comm/threads.h"
 #include "eigenscale/comm/watchdog.h"
 #include "eigenscale/core/atomic_file.h"
 #include "eigenscale/core/log.h"
@@ -78,6 +79,7 @@ ExitCode run_options_and_all(const Communicator& world, int argc, char** argv,
 }  // namespace
 
 int program_main(int argc, char** argv, const Program& program) {
+  let_idle_threads_sleep();
   return run_program(argc, argv, [&](const Communicator& world, int count, char** arguments) {
     return static_cast<int>(run_options_and_all(world, count, arguments, program));
   });
