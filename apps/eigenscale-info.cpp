@@ -76,7 +76,7 @@ std::string info(const Communicator& world) {
   line("OpenBLAS kernels", described_kernels());
   line("threads per rank", std::to_string(torch::get_num_threads()));
   line("idle threads", idle_threads().empty() ? "as OpenMP has them" : idle_threads());
-  line("OpenMP places", std::to_string(processors_of_places().size()));
+  line("OpenMP processors", std::to_string(processors_of_places().size()));
   line("memory available", std::to_string(available_memory_bytes() / 1048576) + " MiB");
   return text;
 }

@@ -98,7 +98,7 @@ find_program() {
 # scheduler says about the job, which MPI would take for its own.
 ask_program() {
   local help
-  if help=$(env -i PATH="$PATH" HOME="${HOME:-/}" LD_LIBRARY_PATH="${LD_LIBRARY_PATH:-}" \
+  if help=$(env -i OMP_WAIT_POLICY=passive PATH="$PATH" HOME="${HOME:-/}" LD_LIBRARY_PATH="${LD_LIBRARY_PATH:-}" \
     "$program" --help 2>&1); then
     can_resume=no can_limit_time=no
     [[ ! $help =~ --resume ]] || can_resume=yes

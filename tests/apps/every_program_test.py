@@ -35,15 +35,18 @@ class EveryProgram(training.TrainingTest):
                 self.assertIn("--version", self.call(name, "--help").output)
                 self.assertIn(f"eigenscale-{name} ", self.call(name, "--version").output)
 
-    def info(self, variables, launcher=True, ranks=2):
-        """Lines of eigenscale-info where nothing but `variables` says what threads do."""
-        mine = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_PLACES", "OMP_PROC_BIND")
+    def run_where_only(self, variables, name, *options, **more):
+        """A program where nothing but `variables` says what threads do."""
         with unittest.mock.patch.dict(os.environ):
-            for name in mine:
-                os.environ.pop(name, None)
-            run = program.run("eigenscale-info", ranks=ranks, environment=variables, launcher=launcher)
+            for other in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_PLACES",
+                          "OMP_PROC_BIND"):
+                os.environ.pop(other, None)
+            run = program.run(name, *options, environment=variables, **more)
         self.assertEqual(run.code, 0, run.errors)
         return run.output
+
+    def info(self, variables, launcher=True, ranks=2):
+        return self.run_where_only(variables, "eigenscale-info", ranks=ranks, launcher=launcher)
 
     def test_idle_threads_sleep_unless_the_user_says_how_they_wait(self):
         for variables, expected in (({"OMP_NUM_THREADS": "2"}, "OMP_WAIT_POLICY=passive"),
@@ -67,15 +70,14 @@ class EveryProgram(training.TrainingTest):
         pinned = {"OMP_NUM_THREADS": "2", "OMP_PLACES": "threads", "OMP_PROC_BIND": "close"}
         once = self.info({**pinned, "OMP_WAIT_POLICY": "passive"}, ranks=1)
         again = self.info(pinned, ranks=1)
-        places = [line for line in once.splitlines() if "OpenMP places" in line]
+        places = [line for line in once.splitlines() if "OpenMP processors" in line]
         self.assertGreater(int(places[0].split()[-1]), 1)
         self.assertIn(places[0] + "\n", again)
 
     def test_a_program_that_starts_again_has_its_arguments(self):
         folder = self.path("two words")
-        run = program.run("eigenscale-generate", "--samples", 40, "--clusters", 2, "--output", folder,
-                          environment={"OMP_NUM_THREADS": "2"})
-        self.assertEqual(run.code, 0, run.errors)
+        self.run_where_only({"OMP_NUM_THREADS": "2"}, "eigenscale-generate", "--samples", 40,
+                            "--clusters", 2, "--output", folder)
         with open(os.path.join(folder, "environment.json"), encoding="utf-8") as file:
             ranks = json.load(file)["ranks"]
         self.assertEqual([rank["idle_threads"] for rank in ranks], ["OMP_WAIT_POLICY=passive"] * 2)

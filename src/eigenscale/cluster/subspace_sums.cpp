@@ -18,7 +18,7 @@ namespace {
 
 // Below it a loop over rows beats sorting them and calling BLAS for each cluster.
 constexpr std::int64_t kFewFeatures = 24;
-// Features of an eigenproblem that several threads solve sooner than one.
+// Features of an eigenproblem that several threads solve sooner than one, an estimate.
 constexpr std::int64_t kLargeForThreads = 512;
 // Rows of one product in single precision: its rounding grows with them.
 constexpr std::int64_t kSummedRows = 4096;
@@ -227,14 +227,16 @@ SubspaceSums::Directions SubspaceSums::directions(const Communicator& communicat
             spectrum.copy_(eigen.values.clamp_min(0));
           }
         };
-        // A thread for each cluster, unless a few large ones would leave threads without work.
-        if (own.size() < team_threads() && features_ >= kLargeForThreads) {
+        // A thread for each cluster, unless a few large ones would leave most without work.
+        const int threads = team_threads();
+        const bool moments = !keep_rows_ && !directions_.defined();
+        if (moments && 4 * own.size() <= threads && features_ >= kLargeForThreads) {
           for (std::int64_t number = 0; number < own.size(); ++number) {
             find(number);
           }
         } else {
           const BorrowedThreads one(1);
-          in_team(own.size(), find);
+          in_team(own.size(), find, threads);
         }
       },
       ExitCode::kNumerical);

@@ -36,8 +36,8 @@ class Environment {
 };
 
 /// What a main returns: chooses OpenBLAS's kernels (comm/blas_kernels.h), runs `program` in an
-/// Environment and turns errors into the
-/// documented exit codes, those of the Environment itself, too. An agreed error is printed once and
+/// Environment and turns errors into the documented exit codes, those of the Environment itself,
+/// too. An agreed error is printed once and
 /// all ranks return its code; any other is printed with rank and host, and MPI_Abort ends all ranks
 /// with its code.
 int run_program(

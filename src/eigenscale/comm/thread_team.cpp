@@ -11,7 +11,7 @@ namespace eigenscale {
 // OpenMP's threads are torch's, too: loops of torch in `work` know that they are in one.
 int team_threads() { return omp_get_max_threads(); }
 
-void in_team(std::int64_t count, const std::function<void(std::int64_t)>& work) {
+void in_team(std::int64_t count, const std::function<void(std::int64_t)>& work, int threads) {
   std::mutex mutex;
   std::exception_ptr failure;
   std::int64_t failed = count;
@@ -26,8 +26,8 @@ void in_team(std::int64_t count, const std::function<void(std::int64_t)>& work) 
       }
     }
   };
-  const int threads = static_cast<int>(std::clamp<std::int64_t>(count, 1, team_threads()));
-#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
+  const int used = static_cast<int>(std::clamp<std::int64_t>(count, 1, std::max(threads, 1)));
+#pragma omp parallel for schedule(dynamic) num_threads(used) if (used > 1)
   for (std::int64_t number = 0; number < count; ++number) {
     guarded(number);
   }

@@ -130,11 +130,9 @@ void let_idle_threads_sleep() {
     return value == nullptr ? otherwise : std::max(1, std::atoi(value));
   };
   const int ranks = number("OMPI_COMM_WORLD_LOCAL_SIZE", number("MPI_LOCALNRANKS", 1));
-  const auto places = processors_of_places();
-  const int threads = places.empty() ? threads_for(ranks) : static_cast<int>(places.size());
   int initialized = 0;
   MPI_Initialized(&initialized);
-  if (number("OMP_NUM_THREADS", threads) == 1 || initialized != 0) {
+  if (number("OMP_NUM_THREADS", threads_for(ranks)) == 1 || initialized != 0) {
     return;
   }
   // Not /proc/self/exe itself, which would be the program's name in ps.
@@ -144,7 +142,7 @@ void let_idle_threads_sleep() {
   if (none || arguments.empty() || program.filename().string().starts_with("ld-")) {
     return;
   }
-  bind_to(places);
+  bind_to(processors_of_places());
   ::setenv(kWaitPolicy, "passive", 1);
   std::vector<char*> pointers;
   for (auto& argument : arguments) {
@@ -152,7 +150,7 @@ void let_idle_threads_sleep() {
   }
   pointers.push_back(nullptr);
   ::execv(program.c_str(), pointers.data());
-  // A program that has been deleted cannot start again, and goes on as it is.
+  // A program that has been deleted cannot start again and goes on, its first thread on any place.
   ::unsetenv(kWaitPolicy);
 }
 

@@ -29,8 +29,7 @@ std::int64_t lapack_pairs(std::int64_t n, EigenRange range);
 LocalEigenpairs lapack_eigen_tridiagonal(torch::Tensor matrix, EigenRange range);
 
 /// Distributed eigenpairs, values ascending; the vectors lie as the matrix does (but those of
-/// one_rank_eigen), columns beyond the
-/// number of values are unspecified.
+/// one_rank_eigen and device_eigen), columns beyond the number of values are unspecified.
 struct DistributedEigenpairs {
   torch::Tensor values;
   DistributedMatrix vectors;

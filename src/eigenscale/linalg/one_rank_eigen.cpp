@@ -95,7 +95,8 @@ std::optional<DistributedEigenpairs> device_eigen(const DistributedMatrix& matri
   const std::int64_t found = range.kind == EigenRange::Kind::kLargest ? range.count : n;
   auto whole = gathered_triangle(matrix);
   LocalEigenpairs pairs;
-  std::string too_little;
+  bool fits = true;
+  std::string what;
   {
     const WatchedCall watched("one rank's eigenproblem", 8 * n * n,
                               1e-10 * std::pow(static_cast<double>(n), 3));
@@ -113,14 +114,15 @@ std::optional<DistributedEigenpairs> device_eigen(const DistributedMatrix& matri
             pairs = {placement.to_host(there.values.narrow(0, n - found, found), kEigenproblems),
                      placement.to_host(columns, kEigenproblems).t()};
           } catch (const c10::OutOfMemoryError& error) {
-            too_little = error.what_without_backtrace();
+            fits = false;
+            what = error.what_without_backtrace();
           }
         },
         ExitCode::kNumerical);
   }
-  if (all_reduce(all, std::int64_t{too_little.empty() ? 0 : 1}, ReduceOp::kMax) > 0) {
+  if (all_reduce(all, std::int64_t{fits ? 0 : 1}, ReduceOp::kMax) > 0) {
     log_warning("an eigenproblem of size " + std::to_string(n) +
-                " does not fit on the device, and is solved on the host: " + too_little);
+                " does not fit on the device, and is solved on the host: " + what);
     return std::nullopt;
   }
   return on_first(pairs, found, n, grid);

@@ -76,7 +76,7 @@ constexpr const char* kEigenproblems = "eigenproblems";
 
 /// [local] The `leading` largest pairs (below 0: all) of an n x n symmetric double tensor on this
 /// rank alone: by LAPACK, or by cuSOLVER where it lies on a device. The result lies where the
-/// tensor does. Throws NumericalError as above.
+/// tensor does. Throws NumericalError as above, and c10::OutOfMemoryError.
 EigenDecomposition symmetric_eigen(const torch::Tensor& matrix, std::int64_t leading = -1);
 
 /// [local] The solvers of this build, in words.
