@@ -8,7 +8,8 @@
 
 namespace eigenscale {
 
-// OpenMP's threads are torch's, too: loops of torch in `work` know that they are in one.
+// OpenMP's threads are torch's, too: loops of torch in `work` know that they are in one. Not
+// at::parallel_for, which is serial in every file that is not compiled with OpenMP, as ours are.
 int team_threads() { return omp_get_max_threads(); }
 
 void in_team(std::int64_t count, const std::function<void(std::int64_t)>& work, int threads) {

@@ -368,7 +368,7 @@ EigenDecomposition symmetric_eigen(const DistributedMatrix& matrix, EigenRange r
     throw std::invalid_argument("an eigenproblem for a device that is not there");
   }
   EigenDecomposition result;
-  const auto is_solved = [&] {
+  const auto solve_by_choice = [&] {
     if (solver == EigenSolver::kLapack && all.size() == 1) {
       solve_here(result, matrix.local(), range, true);
       return true;
@@ -377,9 +377,9 @@ EigenDecomposition symmetric_eigen(const DistributedMatrix& matrix, EigenRange r
     return solve_together(result, as_it_lies ? matrix : redistribute(matrix, layout), range, solver,
                           options);
   };
-  if (!is_solved()) {
+  if (!solve_by_choice()) {  // the device is too small
     solver = choose(layout, range, {.one_rank = options.one_rank});
-    is_solved();
+    solve_by_choice();
   }
   const bool alone = on_one_rank(solver) && all.size() > 1;
   result.solver = name_of(solver) + (alone ? " on one rank" : "") + ", n = " + std::to_string(n) +
